@@ -1,0 +1,1 @@
+"""FAISS in a folder, for qvec."""

@@ -1,0 +1,1 @@
+"""Milvus, for qvec."""

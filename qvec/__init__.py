@@ -1,0 +1,1 @@
+"""Vector search for the databases people already have."""

@@ -1,0 +1,143 @@
+"""The seam: what a database must do for qvec. `qvec.testing.AdapterSuite` is its judge."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Protocol, Self, runtime_checkable
+
+from qvec.filters import Filter
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vectors
+from qvec.uri import URI
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """A connection to one database. Inherit from it, so that a missing method fails when the object is made.
+
+    Any method may raise a subclass of ``QvecError`` and nothing else; the driver's exception stays as ``__cause__``.
+    Every method that takes a collection's name raises ``CollectionNotFoundError`` when the database does not hold it.
+    One object may be used from several threads at once.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this connection can do."""
+
+    @classmethod
+    @abstractmethod
+    def from_uri(cls, uri: URI) -> Self:
+        """Connect.
+
+        Raises:
+            MissingDriverError: the driver is not installed.
+            BackendConnectionError: the database cannot be reached, opened or logged in to.
+            ConfigError: the URI has an option that this adapter does not know.
+        """
+
+    @classmethod
+    @abstractmethod
+    def embedded_uri(cls, folder: str) -> URI | None:
+        """Name the embedded database under `folder`, or None when this database needs a server."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the connection; a second call does nothing."""
+
+    @abstractmethod
+    def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
+        """Make an empty collection that remembers `spec`, passport included.
+
+        Raises:
+            CollectionExistsError: it exists and `exist_ok` is false, or it exists with another dim or metric.
+            UnsupportedError: the dim, metric or index kind is beyond this database.
+        """
+
+    @abstractmethod
+    def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
+        """Delete a collection with all that is in it."""
+
+    @abstractmethod
+    def describe_collection(self, name: str) -> CollectionSpec:
+        """Return the collection's shape and passport as the database reports them."""
+
+    @abstractmethod
+    def list_collections(self) -> list[str]:
+        """Return the names of qvec's collections in this database, sorted."""
+
+    @abstractmethod
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+        """Write documents; one with a known id is replaced, whole.
+
+        Args:
+            name: the collection.
+            documents: ids differ within one call.
+            vectors: ``(len(documents), dim)``, finite.
+
+        Raises:
+            InvalidInputError: duplicate ids, a wrong shape, NaN, a text the database cannot hold.
+            PartialWriteError: some documents were not written; it names them.
+        """
+
+    @abstractmethod
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete records by id; unknown ids are ignored."""
+
+    @abstractmethod
+    def refresh(self, name: str) -> None:
+        """Return once earlier writes are searchable and durable; build an index that was put off."""
+
+    @abstractmethod
+    def get(self, name: str, ids: Sequence[str]) -> list[Document]:
+        """Return records in the caller's order; unknown ids are skipped."""
+
+    @abstractmethod
+    def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
+        """Return record id -> digest of every record whose `source` is among `sources`."""
+
+    @abstractmethod
+    def scan(
+        self, name: str, *, filter: Filter | None = None, batch_size: int = 1000, vectors: bool = False
+    ) -> Iterator[Batch]:
+        """Walk all records, each once, in batches of at most `batch_size`, in constant memory, in no promised order."""
+
+    @abstractmethod
+    def count(self, name: str, *, filter: Filter | None = None) -> int:
+        """Return how many records match."""
+
+    @abstractmethod
+    def search_dense(
+        self,
+        name: str,
+        vectors: Vectors,
+        *,
+        k: int,
+        filter: Filter | None = None,
+        offset: int = 0,
+        ef: int | None = None,
+    ) -> list[list[Hit]]:
+        """Return the nearest records of each query vector: best first, ties by id, scores larger-is-better.
+
+        Args:
+            name: the collection.
+            vectors: ``(n, dim)`` queries.
+            k: hits a query; fewer come back only when fewer records match.
+            filter: applied before the cut to `k`.
+            offset: hits to skip.
+            ef: breadth of an approximate search (HNSW ef, IVF nprobe); None for the adapter's default.
+        """
+
+    @abstractmethod
+    def search_lexical(
+        self, name: str, queries: Sequence[str], *, k: int, filter: Filter | None = None, offset: int = 0
+    ) -> list[list[Hit]]:
+        """Return the best records of each query by BM25 over the tokens of `qvec.lexical`: best first, ties by id.
+
+        Only records that share a token with the query are hits.
+
+        Raises:
+            UnsupportedError: `capabilities.lexical` is false.
+        """

@@ -1,0 +1,131 @@
+"""The checks at the edge: documents, vectors, names and numbers, before they reach a database."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from qvec.errors import InvalidInputError
+from qvec.types import Document, Value, Vectors
+
+MAX_ID_BYTES = 512
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
+
+
+def check_name(name: str) -> str:
+    """Return a collection's name when every database can hold it.
+
+    Raises:
+        InvalidInputError: it is not 1 to 48 ASCII letters, digits and underscores, or starts with a digit.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"{name!r} cannot name a collection: take 1 to 48 ASCII letters, digits and underscores, no digit first"
+        )
+    return name
+
+
+def check_batch(documents: Sequence[Document], vectors: Vectors, dim: int) -> Vectors:
+    """Return the vectors as a contiguous float32 ``(n, dim)`` array, once the batch can be written.
+
+    Raises:
+        InvalidInputError: duplicate ids, a document that `document_fault` refuses, a wrong shape, NaN or infinity.
+    """
+    seen: set[str] = set()
+    for document in documents:
+        fault = document_fault(document)
+        if fault:
+            raise InvalidInputError(f"document {document.id!r}: {fault}")
+        if document.id in seen:
+            raise InvalidInputError(f"document {document.id!r} occurs twice in one call; ids must differ")
+        seen.add(document.id)
+    checked = check_vectors(vectors, dim)
+    if len(checked) != len(documents):
+        raise InvalidInputError(f"{len(documents)} documents came with {len(checked)} vectors")
+    return checked
+
+
+def check_vectors(vectors: Vectors, dim: int) -> Vectors:
+    """Return vectors as a contiguous float32 array of shape ``(n, dim)``.
+
+    Raises:
+        InvalidInputError: another shape, NaN or infinity.
+    """
+    array = np.ascontiguousarray(vectors, dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] != dim:
+        raise InvalidInputError(f"vectors of shape {array.shape} given; the collection takes (n, {dim})")
+    if not np.isfinite(array).all():
+        row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        raise InvalidInputError(f"vector {row} holds NaN or infinity")
+    return array
+
+
+def check_k(k: int, offset: int = 0) -> None:
+    """Check a search's window.
+
+    Raises:
+        InvalidInputError: `k` below 1 or `offset` below 0.
+    """
+    if k < 1 or offset < 0:
+        raise InvalidInputError(f"k={k}, offset={offset}: k starts at 1, offset at 0")
+
+
+def document_fault(document: Document) -> str:
+    """Say why no database could hold the document; empty when all can."""
+    if not isinstance(document.id, str) or not document.id:
+        return "its id is not a string of at least one character"
+    for label, value in (("id", document.id), ("source", document.source)):
+        fault = string_fault(value)
+        if fault:
+            return f"its {label} {fault}"
+        if len(value.encode()) > MAX_ID_BYTES:
+            return f"its {label} has more than {MAX_ID_BYTES} bytes"
+    if not isinstance(document.text, str):
+        return f"its text is {type(document.text).__name__}, not a string"
+    fault = string_fault(document.text)
+    if fault:
+        return f"its text {fault}"
+    return _value_fault("metadata", document.metadata)
+
+
+def string_fault(text: str) -> str:
+    """Say why a string cannot be stored as UTF-8 everywhere; empty when it can."""
+    if "\0" in text:
+        return "holds NUL (U+0000), which PostgreSQL cannot store; take it out"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            return f"holds a lone surrogate at character {exc.start}; decode the source with errors='replace'"
+    return ""
+
+
+def _value_fault(where: str, value: Value) -> str:
+    if isinstance(value, str):
+        fault = string_fault(value)
+        return f"{where} {fault}" if fault else ""
+    if value is None or isinstance(value, bool):
+        return ""
+    if isinstance(value, int):
+        return "" if -(2**63) <= value < 2**63 else f"{where} holds an integer beyond 64 bits"
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"{where} holds {value}; JSON has finite numbers only"
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            fault = _key_fault(where, key) or _value_fault(f"{where}[{key!r}]", item)
+            if fault:
+                return fault
+        return ""
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return next((fault for item in value if (fault := _value_fault(where, item))), "")
+    return f"{where} holds {type(value).__name__}; take strings, numbers, booleans, lists and dicts"
+
+
+def _key_fault(where: str, key: object) -> str:
+    if not isinstance(key, str) or not key:
+        return f"{where} has the key {key!r}; keys are strings of at least one character"
+    fault = string_fault(key)
+    return f"a key of {where} {fault}" if fault else ""

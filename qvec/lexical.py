@@ -1,0 +1,93 @@
+"""Text to keyword tokens and BM25's numbers: one definition for all databases.
+
+A token is a folded word (NFKC, case-folded, accents off, English plural off), a part of an identifier
+(``readCsvFile`` -> ``readcsvfile read csv file``; ``sha256`` -> ``sha256 sha 256``), or a bigram of a run of
+Chinese, Japanese or Korean characters (``读取文件`` -> ``读取 取文 文件``; a lone character stands for itself).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+
+LEXICAL_VERSION = "1"
+K1 = 1.2
+B = 0.75
+
+_CJK = "\u3005\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+_RUN = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
+_IS_CJK = re.compile(rf"[{_CJK}]")
+_PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+_FOREIGN_PART = re.compile(r"[^\W\d_]+|\d+")
+_PLAIN = re.compile(r"[a-z]+|\d+")
+_SIBILANT_PLURALS = ("sses", "shes", "xes", "tches")
+_MARKS = re.compile(r"[\u0300-\u036f]")
+
+
+def tokens(text: str) -> list[str]:
+    """Cut a text into keyword tokens, repeats included, in order of appearance."""
+    if not text.isascii():
+        text = _fold_accents(unicodedata.normalize("NFKC", text))
+    found: list[str] = []
+    for run in _RUN.findall(text):
+        if _IS_CJK.match(run):
+            found.extend(run[i : i + 2] for i in range(len(run) - 1) or (0,))
+        elif _PLAIN.fullmatch(run):
+            found.append(_singular(run))
+        else:
+            _add_identifier(run, found)
+    return found
+
+
+def query_terms(text: str) -> list[str]:
+    """Cut a query into its distinct tokens, in order of first appearance."""
+    return list(dict.fromkeys(tokens(text)))
+
+
+def term_frequencies(text: str) -> dict[str, int]:
+    """Count a document's tokens; their sum is its length for BM25."""
+    return dict(Counter(tokens(text)))
+
+
+def idf(documents: int, containing: int) -> float:
+    """Weigh a term by its rarity: ``ln(1 + (N - n + 0.5) / (n + 0.5))``, as Lucene does."""
+    return math.log1p((documents - containing + 0.5) / (containing + 0.5))
+
+
+def term_score(frequency: float, length: float, average_length: float) -> float:
+    """Score one term in one document before its idf: ``f / (f + k1 (1 - b + b length / average))`` (Lucene 8 and later)."""
+    return frequency / (frequency + K1 * (1 - B + B * length / average_length))
+
+
+def _add_identifier(run: str, found: list[str]) -> None:
+    pattern = _PART if run.isascii() else _FOREIGN_PART
+    parts = [_singular(part.casefold()) for part in pattern.findall(run)]
+    whole = run.casefold().strip("_")
+    if len(parts) == 1:
+        found.append(parts[0])
+        return
+    if whole:
+        found.append(whole)
+    found.extend(parts)
+
+
+def _singular(word: str) -> str:
+    """Take an English plural's ending off (Harman 1991, the S stemmer, and -es after a sibilant)."""
+    if len(word) < 4 or word[-1] != "s" or not word.isascii() or word[-2] in "us":
+        return word
+    if word.endswith("ies"):
+        return word if word[-4] in "ae" else f"{word[:-3]}y"
+    if word.endswith(_SIBILANT_PLURALS):
+        return word[:-2]
+    if word.endswith("es") and word[-3] in "aeo":
+        return word
+    return word[:-1]
+
+
+def _fold_accents(text: str) -> str:
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFD", text)
+    return unicodedata.normalize("NFC", _MARKS.sub("", decomposed))
