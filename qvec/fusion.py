@@ -63,6 +63,14 @@ def weighted(legs: Mapping[LegName, Sequence[Hit]], *, weights: Mapping[LegName,
     return _fuse(legs, weights, _min_max)
 
 
+def as_leg(name: LegName, hits: Sequence[Hit], *, first_rank: int = 1) -> list[Hit]:
+    """Give the hits of a single leg their account: rank, score, and the score as contribution."""
+    return [
+        Hit(hit.document, hit.score, (Leg(name, rank, hit.score, hit.score),))
+        for rank, hit in enumerate(hits, first_rank)
+    ]
+
+
 def _min_max(hits: Sequence[Hit], rank: int) -> float:
     low, high = hits[-1].score, hits[0].score
     return 1.0 if high == low else (hits[rank - 1].score - low) / (high - low)

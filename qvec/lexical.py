@@ -57,7 +57,7 @@ def idf(documents: int, containing: int) -> float:
 
 
 def term_score(frequency: float, length: float, average_length: float) -> float:
-    """Score one term in one document before its idf: ``f / (f + k1 (1 - b + b length / average))`` (Lucene 8 and later)."""
+    """Score one term in one document before its idf: ``f / (f + k1 (1 - b + b length / average))`` (Lucene 8)."""
     return frequency / (frequency + K1 * (1 - B + B * length / average_length))
 
 

@@ -14,7 +14,7 @@ Vectors: TypeAlias = NDArray[np.float32]
 """A C-contiguous float32 array of shape ``(n, dim)``."""
 
 Scalar: TypeAlias = str | int | float | bool
-Value: TypeAlias = Scalar | None | Sequence["Value"] | Mapping[str, "Value"]
+Value: TypeAlias = Scalar | Sequence["Value"] | Mapping[str, "Value"] | None
 """What metadata may hold: JSON, without NaN and infinities."""
 
 IndexKind: TypeAlias = Literal["auto", "flat", "hnsw", "ivf"]

@@ -90,9 +90,10 @@ def to_dict(filter: Filter) -> dict[str, object]:
 def parse(text: str) -> Filter:
     """Read the string form.
 
-    Comparisons ``= == != <> < <= > >=``, ``in [..]``, ``not in [..]``, ``contains``, ``starts with``,
-    ``exists(field)``, ``is null``, ``is not null``; joined by ``and``, ``or``, ``not`` and parentheses. Strings stand in single or double
-    quotes, doubled to be meant; fields with other characters than letters, digits, ``_``, ``-``, ``.`` in backquotes.
+    Comparisons ``= == != <> < <= > >=``, ``in [..]``, ``not in [..]``, ``contains``, ``contains any [..]``,
+    ``contains all [..]``, ``starts with``, ``exists(field)``, ``is null``, ``is not null``; joined by ``and``, ``or``,
+    ``not`` and parentheses. Strings stand in single or double quotes, doubled to be meant; fields with other
+    characters than letters, digits, ``_``, ``-``, ``.`` in backquotes.
 
     Raises:
         FilterError: says where it cannot be read.

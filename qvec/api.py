@@ -1,0 +1,102 @@
+"""The two calls that most programs need; each opens the database, does its work and closes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from qvec.collection import Fusion, Mode
+from qvec.database import connect
+from qvec.documents import DocumentLike
+from qvec.embedder import Embedder
+from qvec.filters import Where
+from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.types import Hit, LegName
+
+
+def index(
+    collection: str,
+    docs: Iterable[DocumentLike],
+    *,
+    backend: str | None = None,
+    model: str | None = None,
+    dim: int | None = None,
+    embedder: Embedder | None = None,
+    prune: bool = False,
+    long_text: LongText = "chunk",
+    progress: Callable[[IndexProgress], None] | None = None,
+) -> IndexReport:
+    """Bring a collection up to date with `docs`; make it when it is not there.
+
+    Args:
+        collection: its name.
+        docs: strings, dicts or Documents, consumed once and lazily.
+        backend: a URI, a backend's or a profile's name; None for the configured one, else FAISS under ``./.qvec``.
+        model: the model's name; None takes the collection's own, else the default.
+        dim: width to cut the model's vectors to.
+        embedder: a model that is loaded already, instead of `model` and `dim`.
+        prune: delete the documents that `docs` does not mention.
+        long_text: cut a document that is too long into parts, or report it as failed.
+        progress: called while the run goes on.
+
+    Returns:
+        What was added, updated, left unchanged, deleted, and what failed and why.
+
+    Raises:
+        QvecError: as `qvec.connect` and `Collection.index` say.
+    """
+    with connect(backend, model=model, dim=dim) as database:
+        chosen = database.collection(collection, model=model, dim=dim, embedder=embedder)
+        return chosen.index(docs, prune=prune, long_text=long_text, progress=progress)
+
+
+def search(
+    collection: str,
+    query: str,
+    *,
+    k: int = 10,
+    mode: Mode = "hybrid",
+    where: Where = None,
+    instruction: str | None = None,
+    offset: int = 0,
+    fusion: Fusion = "rrf",
+    weights: Mapping[LegName, float] | None = None,
+    backend: str | None = None,
+    model: str | None = None,
+    dim: int | None = None,
+    embedder: Embedder | None = None,
+) -> list[Hit]:
+    """Find the documents of a collection that answer a query, best first.
+
+    Args:
+        collection: its name.
+        query: in any language that the model knows.
+        k: hits wanted.
+        mode: ``"dense"`` by meaning, ``"lexical"`` by keyword, ``"hybrid"`` both.
+        where: a filter on metadata.
+        instruction: the model's task, a preset's name or an English sentence.
+        offset: hits to skip.
+        fusion: ``"rrf"`` by rank or ``"weighted"`` by scaled score.
+        weights: of the legs.
+        backend: a URI, a backend's or a profile's name; None for the configured one, else FAISS under ``./.qvec``.
+        model: the model's name; None takes the collection's own.
+        dim: width to cut the model's vectors to; None takes the collection's own.
+        embedder: a model that is loaded already, instead of `model` and `dim`.
+
+    Returns:
+        Hits with each leg's rank and score.
+
+    Raises:
+        QvecError: as `qvec.connect` and `Collection.search` say.
+    """
+    with connect(backend, model=model, dim=dim) as database:
+        chosen = database.collection(collection, model=model, dim=dim, embedder=embedder)
+        return chosen.search(
+            query,
+            k=k,
+            mode=mode,
+            where=where,
+            instruction=instruction,
+            offset=offset,
+            fusion=fusion,
+            weights=weights,
+        )

@@ -1,0 +1,286 @@
+"""The one thing a user holds: a named set of documents that can be indexed and searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeAlias
+
+from qvec import pipeline
+from qvec.adapter import Adapter
+from qvec.checks import check_k, check_name, string_fault
+from qvec.documents import DocumentLike
+from qvec.embedder import Embedder
+from qvec.errors import CollectionNotFoundError, InvalidInputError, UnsupportedError
+from qvec.filters import Filter, Where
+from qvec.fusion import RANK_CONSTANT, as_leg, rrf, weighted
+from qvec.lexical_weight import lexical_weight
+from qvec.passport import check_passport, passport_of
+from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.registry import DEFAULT_MODEL, load_embedder
+from qvec.types import CollectionSpec, Document, Hit, IndexSpec, LegName, Metric, Passport
+from qvec.where import to_filter
+
+Mode: TypeAlias = Literal["hybrid", "dense", "lexical"]
+Fusion: TypeAlias = Literal["rrf", "weighted"]
+
+CANDIDATES = 50
+"""How many hits each leg brings to the fusion at least; four times what is asked for when that is more."""
+
+
+class Collection:
+    """Documents under a name in one database, with the model that their vectors come from.
+
+    Made by `Database.collection`; it exists in the database from the first `index` or `create` on. The model is
+    loaded when it is first needed. One object may be used from several threads.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        name: str,
+        *,
+        executor: ThreadPoolExecutor,
+        model: str | None = None,
+        dim: int | None = None,
+        embedder: Embedder | None = None,
+        default_model: str | None = None,
+        default_dim: int | None = None,
+        metric: Metric = Metric.COSINE,
+        index: IndexSpec | None = None,
+    ) -> None:
+        self.name = check_name(name)
+        self._adapter = adapter
+        self._executor = executor
+        self._model = model
+        self._dim = dim
+        self._embedder = embedder
+        self._default_model = default_model
+        self._default_dim = default_dim
+        self._metric = Metric(metric)
+        self._index = index or IndexSpec()
+        self._checked = False
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model: the one given, else the one in the collection's passport, else the default.
+
+        Raises:
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+            EmbeddingError: the model cannot be loaded.
+        """
+        return self._open()
+
+    def create(self) -> None:
+        """Make the collection in the database when it is not there yet.
+
+        Raises:
+            UnsupportedError: the database cannot hold vectors of this dim or metric.
+            PassportMismatchError: it is there with another model, dim or prompt.
+        """
+        embedder = self._open()
+        passport = passport_of(embedder)
+        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport)
+        self._adapter.create_collection(spec, exist_ok=True)
+
+    def index(
+        self,
+        docs: Iterable[DocumentLike],
+        *,
+        prune: bool = False,
+        long_text: LongText = "chunk",
+        progress: Callable[[IndexProgress], None] | None = None,
+    ) -> IndexReport:
+        """Bring the collection up to date with `docs`: write what is new or changed, skip what is not.
+
+        Documents with one `source` are taken as all that this source has: its other records are deleted.
+
+        Args:
+            docs: strings, dicts or Documents, consumed once and lazily; also a single one.
+            prune: delete the documents that `docs` does not mention.
+            long_text: ``"chunk"`` cuts a document that is too long for the model or the database into parts, with ids
+                ``id#part1`` ..., and counts it as chunked; ``"error"`` reports it as failed.
+            progress: called from this thread while the run goes on.
+
+        Returns:
+            What was added, updated, left unchanged, deleted, and what failed and why.
+
+        Raises:
+            InvalidInputError: `prune` without a single document.
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+            BackendError: the database failed; a second run goes on from there.
+        """
+        if isinstance(docs, str | Mapping | Document):
+            docs = [docs]
+        self.create()
+        return pipeline.run(
+            self._adapter, self.name, self.embedder, docs, prune=prune, long_text=long_text, progress=progress
+        )
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        where: Where = None,
+        instruction: str | None = None,
+        offset: int = 0,
+        fusion: Fusion = "rrf",
+        weights: Mapping[LegName, float] | None = None,
+        rank_constant: int = RANK_CONSTANT,
+        ef: int | None = None,
+    ) -> list[Hit]:
+        """Find the documents that answer a query, best first.
+
+        Args:
+            query: in any language that the model knows.
+            k: hits wanted.
+            mode: ``"dense"`` by meaning, ``"lexical"`` by keyword (BM25), ``"hybrid"`` both, fused.
+            where: a filter on metadata, as a string (``"lang = 'py' and stars >= 10"``), dict or condition.
+            instruction: the model's task, a preset's name or an English sentence; None takes the model's default.
+            offset: hits to skip.
+            fusion: ``"rrf"`` by rank or ``"weighted"`` by scaled score.
+            weights: of the legs; None gives the dense leg 1 and the lexical leg `qvec.lexical_weight.lexical_weight`.
+            rank_constant: of ``"rrf"``.
+            ef: breadth of an approximate index; None for the adapter's default.
+
+        Returns:
+            Hits with each leg's rank and score.
+
+        Raises:
+            InvalidInputError: an empty query, or a number out of range.
+            FilterError: `where` cannot be read.
+            CollectionNotFoundError: the collection is not there.
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+        """
+        check_k(k, offset)
+        _check_query(query)
+        condition = to_filter(where)
+        if mode == "dense":
+            return as_leg("dense", self._dense(query, k, offset, condition, instruction, ef), first_rank=offset + 1)
+        if mode == "lexical":
+            return as_leg("lexical", self._lexical(query, k, offset, condition), first_rank=offset + 1)
+        if mode != "hybrid":
+            raise InvalidInputError(f"mode={mode!r}: takes 'hybrid', 'dense' or 'lexical'")
+        if not self._adapter.capabilities.lexical:
+            database = self._adapter.capabilities.database
+            raise UnsupportedError(f"{database} has no keyword leg, so no hybrid search: use mode='dense'")
+        depth = max(CANDIDATES, 4 * (k + offset))
+        lexical_leg = self._executor.submit(self._lexical, query, depth, 0, condition)
+        legs: dict[LegName, list[Hit]] = {"dense": self._dense(query, depth, 0, condition, instruction, ef)}
+        legs["lexical"] = lexical_leg.result()
+        shares: Mapping[LegName, float] = weights or {"dense": 1.0, "lexical": lexical_weight(query)}
+        return _fuse(legs, fusion, shares, rank_constant)[offset : offset + k]
+
+    def get(self, ids: str | Sequence[str]) -> list[Document]:
+        """Return documents in the caller's order; one that was cut comes as its parts; unknown ids are skipped."""
+        wanted = [ids] if isinstance(ids, str) else list(ids)
+        found = {document.id: document for document in self._adapter.get(self.name, wanted)}
+        missing = [identity for identity in wanted if identity not in found]
+        parts: dict[str, list[Document]] = {}
+        if missing:
+            for part in self._adapter.get(self.name, list(self._adapter.digests(self.name, missing))):
+                parts.setdefault(part.source, []).append(part)
+        return [
+            document
+            for identity in wanted
+            for document in ([found[identity]] if identity in found else _in_order(parts.get(identity, [])))
+        ]
+
+    def delete(self, ids: str | Sequence[str] | None = None, *, where: Where = None) -> int:
+        """Delete documents with all their parts, by id, by source or by filter; unknown ids are ignored.
+
+        Returns:
+            How many records went.
+
+        Raises:
+            InvalidInputError: neither ids nor a filter, or both.
+        """
+        condition = to_filter(where)
+        if (ids is None) == (condition is None):
+            raise InvalidInputError("delete takes ids or where, one of the two")
+        if ids is None:
+            gone = 0
+            for batch in self._adapter.scan(self.name, filter=condition):
+                records = [document.id for document in batch.documents]
+                self._adapter.delete(self.name, records)
+                gone += len(records)
+            self._adapter.refresh(self.name)
+            return gone
+        wanted = [ids] if isinstance(ids, str) else list(ids)
+        known = {document.id for document in self._adapter.get(self.name, wanted)}
+        records = sorted(known | set(self._adapter.digests(self.name, wanted)))
+        self._adapter.delete(self.name, records)
+        self._adapter.refresh(self.name)
+        return len(records)
+
+    def count(self, where: Where = None) -> int:
+        """Count the records, or those that a filter matches."""
+        return self._adapter.count(self.name, filter=to_filter(where))
+
+    def describe(self) -> CollectionSpec:
+        """Return the collection's shape and passport as the database reports them."""
+        return self._adapter.describe_collection(self.name)
+
+    def drop(self, *, missing_ok: bool = False) -> None:
+        """Delete the collection with all that is in it."""
+        self._adapter.drop_collection(self.name, missing_ok=missing_ok)
+        self._checked = False
+
+    def _dense(
+        self, query: str, k: int, offset: int, condition: Filter | None, instruction: str | None, ef: int | None
+    ) -> list[Hit]:
+        self._must_exist()
+        vectors = self._open().encode_query([query], instruction=instruction)
+        return self._adapter.search_dense(self.name, vectors, k=k, filter=condition, offset=offset, ef=ef)[0]
+
+    def _lexical(self, query: str, k: int, offset: int, condition: Filter | None) -> list[Hit]:
+        return self._adapter.search_lexical(self.name, [query], k=k, filter=condition, offset=offset)[0]
+
+    def _must_exist(self) -> None:
+        if not self._checked:
+            self._adapter.describe_collection(self.name)
+
+    def _open(self) -> Embedder:
+        if self._checked and self._embedder is not None:
+            return self._embedder
+        try:
+            spec: CollectionSpec | None = self._adapter.describe_collection(self.name)
+        except CollectionNotFoundError:
+            spec = None
+        if self._embedder is None:
+            self._embedder = self._load(spec.passport if spec else None)
+        if spec:
+            check_passport(spec, self._embedder)
+            self._checked = True
+        return self._embedder
+
+    def _load(self, passport: Passport | None) -> Embedder:
+        if passport is None:
+            model, dim = self._default_model or DEFAULT_MODEL, self._default_dim
+        else:
+            model, dim = passport.model_id, passport.dim
+        return load_embedder(self._model or model, dim=dim if self._dim is None else self._dim)
+
+
+def _check_query(query: str) -> None:
+    if not isinstance(query, str) or not query.strip():
+        raise InvalidInputError("the query is empty: give some words to search for")
+    fault = string_fault(query)
+    if fault:
+        raise InvalidInputError(f"the query {fault}")
+
+
+def _fuse(
+    legs: Mapping[LegName, Sequence[Hit]], how: Fusion, weights: Mapping[LegName, float], rank_constant: int
+) -> list[Hit]:
+    if how == "rrf":
+        return rrf(legs, weights=weights, rank_constant=rank_constant)
+    if how == "weighted":
+        return weighted(legs, weights=weights)
+    raise InvalidInputError(f"fusion={how!r}: takes 'rrf' or 'weighted'")
+
+
+def _in_order(parts: list[Document]) -> list[Document]:
+    return sorted(parts, key=lambda part: (len(part.id), part.id))

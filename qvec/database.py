@@ -1,0 +1,120 @@
+"""A connection to one database, and the collections in it."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from qvec import config
+from qvec.adapter import Adapter
+from qvec.collection import Collection
+from qvec.embedder import Embedder
+from qvec.registry import open_adapter
+from qvec.types import CollectionSpec, IndexSpec, Metric
+from qvec.uri import URI
+
+
+class Database:
+    """One database; closed by ``with`` or `close`.
+
+    Args:
+        adapter: the connection, which this object then owns.
+        model: name of the model for new collections; None for the default.
+        dim: width to cut the model's vectors to; None for its own.
+    """
+
+    def __init__(self, adapter: Adapter, *, model: str | None = None, dim: int | None = None) -> None:
+        self.adapter = adapter
+        self._model = model
+        self._dim = dim
+        self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="qvec-search")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection; a second call does nothing."""
+        self._executor.shutdown()
+        self.adapter.close()
+
+    def collection(
+        self,
+        name: str,
+        *,
+        model: str | None = None,
+        dim: int | None = None,
+        embedder: Embedder | None = None,
+        metric: Metric = Metric.COSINE,
+        index: IndexSpec | None = None,
+    ) -> Collection:
+        """Name a collection, which need not be there yet.
+
+        Args:
+            name: ASCII letters, digits and underscores, 48 at most.
+            model: the model's name; None takes the one in the collection's passport, else this database's default.
+            dim: width to cut the model's vectors to; None takes the passport's, else the model's own.
+            embedder: a model that is loaded already, instead of `model` and `dim`.
+            metric: for a new collection.
+            index: for a new collection.
+
+        Raises:
+            InvalidInputError: the name cannot be used.
+        """
+        return Collection(
+            self.adapter,
+            name,
+            executor=self._executor,
+            model=model,
+            dim=dim,
+            embedder=embedder,
+            default_model=self._model,
+            default_dim=self._dim,
+            metric=metric,
+            index=index,
+        )
+
+    def collections(self) -> list[str]:
+        """Name the collections, sorted."""
+        return self.adapter.list_collections()
+
+    def describe(self, name: str) -> CollectionSpec:
+        """Return a collection's shape and passport.
+
+        Raises:
+            CollectionNotFoundError: it is not there.
+        """
+        return self.adapter.describe_collection(name)
+
+    def drop(self, name: str, *, missing_ok: bool = False) -> None:
+        """Delete a collection with all that is in it.
+
+        Raises:
+            CollectionNotFoundError: it is not there, and `missing_ok` is false.
+        """
+        self.adapter.drop_collection(name, missing_ok=missing_ok)
+
+
+def connect(backend: str | URI | None = None, *, model: str | None = None, dim: int | None = None) -> Database:
+    """Open a database.
+
+    Args:
+        backend: a URI (``postgresql://me@host/db``, ``milvus:///file.db``), a backend's name (its profile, else its
+            embedded database under ``./.qvec``), a profile's name, or None for what ``QVEC_BACKEND``, ``qvec.toml`` and
+            the user's configuration say.
+        model: name of the model for new collections.
+        dim: width to cut the model's vectors to.
+
+    Raises:
+        ConfigError: the configuration or the URI cannot be used.
+        UnknownAdapterError: no installed package provides the backend.
+        MissingDriverError: its driver is not installed; the message has the pip line.
+        BackendConnectionError: the database cannot be reached, opened or logged in to.
+    """
+    settings = config.resolve(backend, model=model, dim=dim, env=os.environ, cwd=Path.cwd())
+    return Database(open_adapter(settings.uri), model=settings.model, dim=settings.dim)

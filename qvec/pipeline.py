@@ -1,0 +1,225 @@
+"""The indexing pipeline: read and compare, embed, write; three threads, few windows in flight, constant memory.
+
+The caller's thread reads `docs` (so a generator may use what belongs to that thread), asks the database which
+digests it holds and passes on what is new; a second thread embeds, a third writes. A document's records are written
+before its stale ones are deleted, and nothing else is remembered: running a killed run again finishes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from qvec.adapter import Adapter
+from qvec.documents import DocumentLike
+from qvec.embedder import Embedder
+from qvec.errors import EmbeddingError, InvalidInputError, PartialWriteError
+from qvec.prepare import Planner, Window
+from qvec.types import Document, Vectors
+
+LongText: TypeAlias = Literal["chunk", "error"]
+_IN_FLIGHT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class IndexProgress:
+    """How far a run is, in documents read, texts embedded and records written."""
+
+    read: int
+    embedded: int
+    written: int
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What a run did.
+
+    Attributes:
+        added, updated, unchanged: documents.
+        deleted: records that vanished from their source, or were pruned.
+        chunked: documents that were over the model's window or the database's limit and were cut into parts.
+        embedded: texts that went through the model.
+        failed: id, or ``docs[position]`` where there is none -> reason; such a document is as it was before.
+        seconds: wall time.
+    """
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    chunked: int = 0
+    embedded: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Documents read."""
+        return self.added + self.updated + self.unchanged + len(self.failed)
+
+
+@dataclass(slots=True)
+class _Embedded:
+    documents: list[Document]
+    vectors: Vectors
+    window: Window
+
+
+def run(
+    adapter: Adapter,
+    name: str,
+    embedder: Embedder,
+    docs: Iterable[DocumentLike],
+    *,
+    prune: bool = False,
+    long_text: LongText = "chunk",
+    progress: Callable[[IndexProgress], None] | None = None,
+) -> IndexReport:
+    """Bring a collection up to date with `docs`.
+
+    Args:
+        adapter: holds the collection.
+        name: the collection, which exists.
+        embedder: whose vectors the collection holds.
+        docs: consumed once, lazily.
+        prune: delete the records of every source that `docs` did not mention.
+        long_text: cut a document over the model's window or the database's limit, or report it as failed.
+        progress: called from the caller's thread after each window.
+
+    Raises:
+        InvalidInputError: `prune` without a single document.
+        BackendError: the database failed; what was written stays, and a second run goes on from there.
+    """
+    started = time.monotonic()
+    report = IndexReport()
+    with Planner(adapter, name, embedder, long_text=long_text, failed=report.failed) as planner:
+        _Run(adapter, name, embedder, planner, report).feed(planner.windows(docs), progress)
+        for ids in planner.stale():
+            adapter.delete(name, ids)
+            report.deleted += len(ids)
+        if prune:
+            report.deleted += _prune(adapter, name, planner)
+    adapter.refresh(name)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+class _Run:
+    """One run's threads; its report is counted up by the writing thread alone."""
+
+    def __init__(self, adapter: Adapter, name: str, embedder: Embedder, planner: Planner, report: IndexReport) -> None:
+        self.adapter = adapter
+        self.name = name
+        self.embedder = embedder
+        self.planner = planner
+        self.report = report
+        self.written = 0
+        self.write_batch = max(1, adapter.capabilities.write_batch)
+
+    def feed(self, windows: Iterator[Window], progress: Callable[[IndexProgress], None] | None) -> None:
+        embedding = ThreadPoolExecutor(1, thread_name_prefix="qvec-embed")
+        writing = ThreadPoolExecutor(1, thread_name_prefix="qvec-write")
+        under_way: deque[Future[None]] = deque()
+        read = 0
+        try:
+            for window in windows:
+                embedded = embedding.submit(self._embed, window)
+                under_way.append(writing.submit(self._write, embedded))
+                read += window.documents
+                while len(under_way) > _IN_FLIGHT:
+                    under_way.popleft().result()
+                self._tell(progress, read)
+            while under_way:
+                under_way.popleft().result()
+                self._tell(progress, read)
+        finally:
+            embedding.shutdown(cancel_futures=True)
+            writing.shutdown(cancel_futures=True)
+
+    def _tell(self, progress: Callable[[IndexProgress], None] | None, read: int) -> None:
+        if progress:
+            progress(IndexProgress(read, self.report.embedded, self.written))
+
+    def _embed(self, window: Window) -> _Embedded:
+        records = window.records
+        vectors, faults = _isolate(self._encode, records)
+        for position, reason in faults.items():
+            window.fail(records[position], reason)
+        good = [record for position, record in enumerate(records) if position not in faults]
+        writable = {record.id for record in window.records}
+        chosen = [row for row, record in enumerate(good) if record.id in writable]
+        filled = np.concatenate(vectors)[chosen] if chosen else np.empty((0, self.embedder.dim), np.float32)
+        return _Embedded([good[row] for row in chosen], filled, window)
+
+    def _encode(self, records: Sequence[Document]) -> Vectors:
+        return self.embedder.encode_document([record.searchable_text for record in records])
+
+    def _write(self, embedded: Future[_Embedded]) -> None:
+        item = embedded.result()
+        for start in range(0, len(item.documents), self.write_batch):
+            documents = item.documents[start : start + self.write_batch]
+            self._upsert(documents, item.vectors[start : start + self.write_batch], item.window)
+        self._settle(item)
+
+    def _settle(self, item: _Embedded) -> None:
+        self.report.unchanged += item.window.unchanged
+        self.report.embedded += len(item.documents)
+        for entry in item.window.entries:
+            if entry.reason:
+                self.planner.give_up(entry)
+                continue
+            self.report.added += entry.is_new
+            self.report.updated += not entry.is_new
+            self.report.chunked += len(entry.records) > 1
+
+    def _upsert(self, documents: list[Document], vectors: Vectors, window: Window) -> None:
+        try:
+            self.adapter.upsert(self.name, documents, vectors)
+            self.written += len(documents)
+        except PartialWriteError as exc:
+            for document in documents:
+                if document.id in exc.failed:
+                    window.fail(document, exc.failed[document.id])
+            self.written += len(documents) - len(exc.failed)
+        except InvalidInputError as exc:
+            if len(documents) == 1:
+                window.fail(documents[0], str(exc))
+                return
+            half = len(documents) // 2
+            self._upsert(documents[:half], vectors[:half], window)
+            self._upsert(documents[half:], vectors[half:], window)
+
+
+def _isolate(
+    encode: Callable[[Sequence[Document]], Vectors], records: Sequence[Document], start: int = 0
+) -> tuple[list[Vectors], dict[int, str]]:
+    """Encode records; on failure halve them until the culprits stand alone. Returns vectors and position -> reason."""
+    if not records:
+        return [], {}
+    try:
+        return [encode(records)], {}
+    except EmbeddingError as exc:
+        if len(records) == 1:
+            return [], {start: str(exc)}
+    half = len(records) // 2
+    left, left_faults = _isolate(encode, records[:half], start)
+    right, right_faults = _isolate(encode, records[half:], start + half)
+    return left + right, left_faults | right_faults
+
+
+def _prune(adapter: Adapter, name: str, planner: Planner) -> int:
+    if not planner.documents:
+        raise InvalidInputError("prune without a single document would empty the collection; drop it instead")
+    pruned = 0
+    for batch in adapter.scan(name):
+        gone = [document.id for document in batch.documents if not planner.mentioned(document.source)]
+        if gone:
+            adapter.delete(name, gone)
+            pruned += len(gone)
+    return pruned

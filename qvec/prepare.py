@@ -1,0 +1,225 @@
+"""The first stage of indexing: read documents, find what is new or changed, cut what is too long."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Literal, Self
+
+from qvec.adapter import Adapter
+from qvec.checks import MAX_ID_BYTES
+from qvec.documents import DocumentLike, content_digest, part_id, split_document, to_document, whole_id
+from qvec.embedder import Embedder
+from qvec.errors import InvalidInputError, QvecError
+from qvec.types import Document
+
+log = logging.getLogger(__name__)
+
+WINDOW = 512
+_SPECIAL_TOKENS = 16
+
+
+@dataclass(slots=True)
+class Entry:
+    """A document that has to be written: its records (one, or its parts) and whether it is new."""
+
+    document: Document
+    records: list[Document]
+    is_new: bool
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Window:
+    """A run of documents on its way through the pipeline."""
+
+    documents: int = 0
+    unchanged: int = 0
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def records(self) -> list[Document]:
+        """All records to embed and write, of documents that have not failed."""
+        return [record for entry in self.entries if not entry.reason for record in entry.records]
+
+    def fail(self, record: Document, reason: str) -> None:
+        """Give up on the document that a record belongs to."""
+        for entry in self.entries:
+            if any(mine.id == record.id for mine in entry.records):
+                entry.reason = reason
+
+
+class Planner:
+    """Turns documents into windows; remembers on disk what it saw, so that memory stays constant.
+
+    Attributes:
+        documents: how many were read.
+        failed: key -> reason of documents that could not be read; shared with the report.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        name: str,
+        embedder: Embedder,
+        *,
+        long_text: Literal["chunk", "error"],
+        failed: dict[str, str],
+    ) -> None:
+        self.documents = 0
+        self.failed = failed
+        self._adapter = adapter
+        self._name = name
+        self._embedder = embedder
+        self._long_text = long_text
+        self._failed_ids: set[str] = set()
+        self._seen = sqlite3.connect("")  # an empty name is a private database that spills to disk
+        self._seen.executescript(
+            "CREATE TABLE ids (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID;"
+            "CREATE TABLE sources (id TEXT PRIMARY KEY) WITHOUT ROWID;"
+            "CREATE TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;"
+            "CREATE TABLE stale (id TEXT PRIMARY KEY) WITHOUT ROWID;"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._seen.close()
+
+    def windows(self, docs: Iterable[DocumentLike]) -> Iterator[Window]:
+        """Read documents and yield what has to be written, a window at a time."""
+        batch: list[tuple[Document, str]] = []
+        window = Window()
+        for item in docs:
+            self.documents += 1
+            window.documents += 1
+            read = self._read(item, window)
+            if read is not None:
+                batch.append(read)
+            if window.documents >= WINDOW:
+                yield self._plan(batch, window)
+                batch, window = [], Window()
+        if window.documents:
+            yield self._plan(batch, window)
+
+    def mentioned(self, source: str) -> bool:
+        """Tell whether any document read so far, failed ones included, was of this source."""
+        return self._seen.execute("SELECT 1 FROM sources WHERE id = ?", (source,)).fetchone() is not None
+
+    def give_up(self, entry: Entry) -> None:
+        """Report a document as failed and keep what the database has of it."""
+        self.failed[entry.document.id] = entry.reason
+        self._failed_ids.add(entry.document.id)
+
+    def stale(self, size: int = 1000) -> Iterator[list[str]]:
+        """Yield the ids of records that their sources no longer have, after all windows are written."""
+        rows = self._seen.execute("SELECT id FROM stale WHERE id NOT IN (SELECT id FROM kept)")
+        while found := rows.fetchmany(size):
+            ids = [record for (record,) in found if whole_id(record) not in self._failed_ids]
+            if ids:
+                yield ids
+
+    def _read(self, item: DocumentLike, window: Window) -> tuple[Document, str] | None:
+        position = f"docs[{self.documents - 1}]"
+        try:
+            document = to_document(item)
+        except InvalidInputError as exc:
+            self._refuse(item, position, str(exc))
+            return None
+        digest = content_digest(document)
+        fresh = self._seen.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (document.id, digest)).rowcount
+        if not fresh:
+            (first,) = self._seen.execute("SELECT digest FROM ids WHERE id = ?", (document.id,)).fetchone()
+            if first == digest:
+                window.unchanged += 1
+            else:
+                self.failed[position] = f"its id {document.id!r} occurred before in this call with other content"
+            return None
+        self._seen.execute("INSERT OR IGNORE INTO sources VALUES (?)", (document.source,))
+        return document, digest
+
+    def _refuse(self, item: object, position: str, reason: str) -> None:
+        named = item.id if isinstance(item, Document) else item.get("id") if isinstance(item, Mapping) else None
+        if not isinstance(named, str | int) or named == "":
+            self.failed[position] = reason
+            return
+        key = str(named).encode(errors="replace").decode()
+        self.failed[key] = reason
+        given = item.source if isinstance(item, Document) else item.get("source") if isinstance(item, Mapping) else None
+        source = given.encode(errors="replace").decode() if isinstance(given, str) and given else key
+        self._seen.execute("INSERT OR IGNORE INTO sources VALUES (?)", (source,))
+        self._failed_ids.add(key)
+
+    def _plan(self, batch: list[tuple[Document, str]], window: Window) -> Window:
+        sources = list(dict.fromkeys(document.source for document, _ in batch))
+        held = self._adapter.digests(self._name, sources) if sources else {}
+        changed: list[tuple[Document, str]] = []
+        for document, digest in batch:
+            kept = _unchanged_records(document.id, digest, held)
+            if kept:
+                window.unchanged += 1
+                self._keep(kept)
+            else:
+                changed.append((document, digest))
+        for document, digest in changed:
+            self._enter(document, digest, held, window)
+        self._seen.executemany("INSERT OR IGNORE INTO stale VALUES (?)", ((record,) for record in held))
+        return window
+
+    def _enter(self, document: Document, digest: str, held: Mapping[str, str], window: Window) -> None:
+        is_new = document.id not in held and part_id(document.id, 1) not in held
+        entry = Entry(document, [], is_new)
+        try:
+            entry.records = self._records(document, digest)
+        except QvecError as exc:
+            entry.reason = str(exc)
+            self.give_up(entry)
+            return
+        self._keep(record.id for record in entry.records)
+        window.entries.append(entry)
+
+    def _records(self, document: Document, digest: str) -> list[Document]:
+        if self._fits(document):
+            return [replace(document, digest=digest)]
+        if self._long_text == "error":
+            raise InvalidInputError(
+                f"it is over the model's window of {self._embedder.max_tokens} tokens or the database's text limit of "
+                f"{self._adapter.capabilities.max_text_bytes} bytes; chunk it, or index with long_text='chunk'"
+            )
+        parts = split_document(document, self._fits)
+        if len(parts[-1].id.encode()) > MAX_ID_BYTES:
+            raise InvalidInputError(f"its parts' ids would be longer than {MAX_ID_BYTES} bytes; take a shorter id")
+        log.info("document %s is too long for one record and was cut into %d parts", document.id, len(parts))
+        total = len(parts)
+        return [replace(part, digest=f"{digest}/{number}/{total}") for number, part in enumerate(parts, 1)]
+
+    def _fits(self, document: Document) -> bool:
+        limit = self._adapter.capabilities.max_text_bytes
+        text = document.searchable_text
+        size = len(text.encode())
+        if limit is not None and size > limit:
+            return False
+        # A tokenizer makes at most one token of a byte, so short texts need no count.
+        if size + _SPECIAL_TOKENS <= self._embedder.max_tokens:
+            return True
+        return self._embedder.count_tokens([text])[0] <= self._embedder.max_tokens
+
+    def _keep(self, ids: Iterable[str]) -> None:
+        self._seen.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((record,) for record in ids))
+
+
+def _unchanged_records(document_id: str, digest: str, held: Mapping[str, str]) -> list[str]:
+    """The records that hold this very content already, complete; empty when there are none."""
+    if held.get(document_id) == digest:
+        return [document_id]
+    first = held.get(part_id(document_id, 1), "")
+    if not first.startswith(f"{digest}/1/"):
+        return []
+    total = int(first.rpartition("/")[2])
+    parts = [part_id(document_id, number) for number in range(1, total + 1)]
+    whole = all(held.get(part) == f"{digest}/{number}/{total}" for number, part in enumerate(parts, 1))
+    return parts if whole else []
