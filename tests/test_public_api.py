@@ -1,0 +1,48 @@
+"""The public names, and what importing them costs."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+import qvec
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in qvec.__all__:
+        assert getattr(qvec, name) is not None
+        assert name in dir(qvec)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    try:
+        qvec.nonsense  # noqa: B018
+    except AttributeError as exc:
+        assert "nonsense" in str(exc)
+    else:
+        raise AssertionError("qvec.nonsense exists")
+
+
+def test_import_qvec_loads_no_driver_no_torch_and_no_numpy() -> None:
+    heavy = ["torch", "transformers", "numpy", "pymilvus", "psycopg", "faiss", "elasticsearch", "rich", "click"]
+    code = f"import sys, qvec; print([m for m in {heavy} if m in sys.modules])"
+    assert run(code) == "[]"
+
+
+def test_import_qvec_takes_less_than_100_milliseconds() -> None:
+    code = "import time; t = time.perf_counter(); import qvec; print(time.perf_counter() - t)"
+    assert statistics.median(float(run(code)) for _ in range(5)) < 0.1
+
+
+def test_the_whole_core_api_loads_without_a_driver_or_torch() -> None:
+    code = (
+        "import sys, qvec; qvec.index, qvec.search, qvec.connect, qvec.Collection;"
+        "print([m for m in ['torch', 'transformers', 'pymilvus', 'psycopg', 'faiss'] if m in sys.modules])"
+    )
+    assert run(code) == "[]"
