@@ -1,0 +1,78 @@
+"""Text to token ids, with a model's own tokenizer and nothing cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qvec.embedders.model_folder import ModelFolder
+from qvec.errors import EmbeddingError
+
+QWEN3_END = "<|endoftext|>"
+
+
+class Tokenization:
+    """Turn texts into the ids that the model reads, special tokens included."""
+
+    def __init__(self, tokenizer: Any, *, end: int | None, lowercase: bool) -> None:
+        """Take a tokenizer of the tokenizers library.
+
+        Args:
+            tokenizer: it; its truncation and padding are switched off.
+            end: id to append to every text in place of the tokenizer's own special tokens; None keeps these.
+            lowercase: lower-case texts first.
+        """
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self._end = [] if end is None else [end]
+        self._lowercase = lowercase
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's ids.
+
+        Raises:
+            EmbeddingError: a text has no token at all.
+        """
+        taken = [text.lower() for text in texts] if self._lowercase else list(texts)
+        encodings = self._tokenizer.encode_batch_fast(taken, add_special_tokens=not self._end)
+        ids: list[list[int]] = [encoding.ids + self._end for encoding in encodings]
+        for position, found in enumerate(ids):
+            if not found:
+                raise EmbeddingError(f"text {position} is empty to this model's tokenizer, which marks no ends")
+        return ids
+
+
+def load_tokenization(folder: ModelFolder) -> Tokenization:
+    """Load a folder's tokenizer.
+
+    Raises:
+        EmbeddingError: the files are missing or broken, or only a slow tokenizer exists for them.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(str(folder.path), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as exc:
+        raise EmbeddingError(f"{folder.path} has no tokenizer that can be read ({exc}): download it whole") from exc
+    tokenizer = getattr(found, "backend_tokenizer", None)
+    if tokenizer is None:
+        raise EmbeddingError(f"{folder.path} has no tokenizer.json: save its tokenizer in the fast form")
+    end = _qwen3_end(tokenizer, folder) if folder.is_qwen3 and folder.pooling == "last" else None
+    return Tokenization(tokenizer, end=end, lowercase=folder.lowercase)
+
+
+def _qwen3_end(tokenizer: Any, folder: ModelFolder) -> int | None:
+    """Find the end token, to be set here exactly once: tools that save a folder anew drop or double it.
+
+    A tokenizer that adds other tokens belongs to a model trained with these, and keeps its way.
+    """
+    end = tokenizer.token_to_id(QWEN3_END)
+    added = tokenizer.encode("").ids
+    if any(token != end for token in added):
+        return None
+    if end is None:
+        raise EmbeddingError(
+            f"{folder.path} has no token {QWEN3_END}, on which Qwen3 embeddings end: download it whole"
+        )
+    return int(end)

@@ -1,0 +1,231 @@
+"""Qwen3-Embedding and other Hugging Face embedding models, run by torch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qvec.embedder import Embedder
+from qvec.embedders.forward import Forward, PaddedForward, token_batches
+from qvec.embedders.hub import EXAMPLE, find_folder
+from qvec.embedders.inputs import check_lengths, check_texts
+from qvec.embedders.instructions import Prompts, sentence_of
+from qvec.embedders.loading import choose_device, choose_dtype, is_out_of_memory, load_model, require_packages
+from qvec.embedders.model_folder import ModelFolder, read_folder
+from qvec.embedders.pooling import POOLINGS
+from qvec.embedders.tokenizing import load_tokenization
+from qvec.embedders.weights import fingerprint
+from qvec.errors import ConfigError, EmbeddingError
+from qvec.types import Vectors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LEAST_DIM = 32
+# The CPU's figure was measured; a GPU wants enough tokens at once to hide its host's work.
+_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 65_536}
+_logger = logging.getLogger(__name__)
+
+
+class TransformerEmbedder(Embedder):
+    """Embed with a transformer from a folder or the Hugging Face hub.
+
+    Pooling, prompts and window are read from the sentence-transformers files beside the weights. Vectors are cut to
+    `dim` first and brought to unit length after, in float32. Texts are never cut: one over the window is an error.
+    """
+
+    def __init__(
+        self,
+        model: str = "",
+        *,
+        dim: int | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        instruction: str | None = None,
+        pooling: str | None = None,
+        prompts: Prompts | None = None,
+        max_tokens: int | None = None,
+        batch_tokens: int | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: a folder, or a Hugging Face name such as ``Qwen/Qwen3-Embedding-0.6B``.
+            dim: width to cut to, from 32 to the model's own; None keeps that.
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; None takes the best there is.
+            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"fast"`` (bfloat16 where the CPU multiplies it);
+                None takes bfloat16 on CUDA and float32 elsewhere.
+            instruction: the queries' default instruction, a preset's name or a sentence; None keeps the model's.
+            pooling: ``"last"``, ``"mean"``, ``"cls"`` or ``"max"``, needed where the folder does not say, as with a
+                language model that was not made for embedding.
+            prompts: prefixes in place of the folder's, such as ``Prompts(query="query: ", document="passage: ")``.
+            max_tokens: a window narrower than the model's own.
+            batch_tokens: most tokens in one forward pass, padding included; None suits the device.
+            revision: branch, tag or commit on the hub.
+
+        Raises:
+            ConfigError: an argument is out of range.
+            InvalidInputError: `instruction` cannot be used with this model.
+            EmbeddingError: the model cannot be found or loaded, or does not fit.
+            MissingDriverError: torch or transformers is not installed.
+        """
+        if not model:
+            raise ConfigError(f"no model named: give a folder, or a Hugging Face name such as {EXAMPLE}")
+        require_packages()
+        folder = _complete(read_folder(find_folder(model, revision)), pooling, prompts)
+        self.model_id = model
+        self.pooling = folder.pooling
+        self.max_tokens = _checked_window(max_tokens, folder.max_tokens)
+        self._prompts = _with_default(folder.prompts, instruction)
+        self.prompt_digest = folder.prompts.digest
+        self._device = choose_device(device)
+        self.batch_tokens = _checked_budget(batch_tokens, self._device.type)
+        self._tokenize = load_tokenization(folder)
+        loaded = load_model(folder, self._device, choose_dtype(dtype, self._device))
+        self.dim = _checked_dim(dim, loaded.config.hidden_size)
+        self.revision = fingerprint(folder.path, folder.config)
+        self._forward: Forward = _padded_forward(loaded, folder)
+        # Two passes at once would need twice the memory and be no faster.
+        self._one_pass = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"TransformerEmbedder({self.model_id!r}, dim={self.dim}, device={str(self._device)!r})"
+
+    @property
+    def prompts(self) -> Prompts:
+        """What goes before queries and documents."""
+        return self._prompts
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count each text's tokens as a document's, prefix and special tokens included.
+
+        Raises:
+            EmbeddingError: a text is no string, or holds NUL or a lone surrogate.
+        """
+        return [len(ids) for ids in self._ids(texts, self._prompts.document)]
+
+    def encode_document(self, texts: Sequence[str]) -> Vectors:
+        """Embed documents; newlines and indentation count.
+
+        Returns:
+            float32 ``(len(texts), dim)``, rows of unit length, in the order of `texts`.
+
+        Raises:
+            TextTooLongError: a text is over `max_tokens`.
+            EmbeddingError: a text cannot be embedded, or memory does not suffice for it.
+        """
+        return self._encode(self._ids(texts, self._prompts.document))
+
+    def encode_query(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
+        """Embed queries.
+
+        Args:
+            texts: the queries.
+            instruction: a preset's name (`qvec.embedders.instructions.PRESETS`), a sentence, or the name of one of the
+                model's own prompts; None takes the default. A model without instructions answers a preset with its
+                query prefix.
+
+        Returns:
+            float32 ``(len(texts), dim)``, rows of unit length, in the order of `texts`.
+
+        Raises:
+            InvalidInputError: the instruction names nothing, or the model takes none.
+            TextTooLongError: a query is over `max_tokens`, its instruction included.
+            EmbeddingError: a query cannot be embedded, or memory does not suffice for it.
+        """
+        return self._encode(self._ids(texts, self._prompts.query_prefix(instruction)))
+
+    def _ids(self, texts: Sequence[str], prefix: str) -> list[list[int]]:
+        return self._tokenize([prefix + text for text in check_texts(texts)])
+
+    def _encode(self, sequences: list[list[int]]) -> Vectors:
+        lengths = [len(ids) for ids in sequences]
+        check_lengths(lengths, self.max_tokens)
+        if not sequences:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        batches = token_batches(lengths, self.batch_tokens)
+        with self._one_pass:
+            parts = [part for batch in batches for part in self._run([sequences[at] for at in batch])]
+        # One copy for all, so that a GPU never waits for the host between batches.
+        sorted_rows = _unit_rows(parts)
+        rows = np.empty_like(sorted_rows)
+        rows[[at for batch in batches for at in batch]] = sorted_rows
+        return rows
+
+    def _run(self, batch: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Embed a batch, in halves where memory does not suffice for the whole."""
+        try:
+            return [self._forward(batch)[:, : self.dim]]
+        except RuntimeError as exc:
+            if not is_out_of_memory(exc):
+                raise EmbeddingError(f"{self.model_id} failed on {self._device}: {exc}") from exc
+            if len(batch) == 1:
+                raise EmbeddingError(
+                    f"no memory on {self._device} for a text of {len(batch[0])} tokens: chunk it, or lower max_tokens"
+                ) from exc
+        _logger.warning("out of memory with %d texts on %s: halving; lower batch_tokens", len(batch), self._device)
+        half = len(batch) // 2
+        return [*self._run(batch[:half]), *self._run(batch[half:])]
+
+
+def _complete(folder: ModelFolder, pooling: str | None, prompts: Prompts | None) -> ModelFolder:
+    if pooling is not None and pooling not in POOLINGS:
+        raise ConfigError(f"pooling {pooling!r} is unknown: take {', '.join(POOLINGS)}")
+    if not (pooling or folder.pooling):
+        raise EmbeddingError(
+            f"{folder.path} holds no modules.json, so how to pool is unknown, and it may be no embedding model: "
+            "say it, pooling='last' for Qwen3 and other decoders, 'mean' or 'cls' for BERT's kind"
+        )
+    return replace(folder, pooling=pooling or folder.pooling, prompts=prompts or folder.prompts)
+
+
+def _with_default(prompts: Prompts, instruction: str | None) -> Prompts:
+    if instruction is None:
+        return prompts
+    if prompts.takes_instructions and instruction not in prompts.named:
+        return replace(prompts, task=sentence_of(instruction, also=prompts.named))
+    return replace(prompts, query=prompts.query_prefix(instruction))
+
+
+def _checked_window(asked: int | None, limit: int) -> int:
+    if asked is not None and not 1 <= asked <= limit:
+        raise ConfigError(f"max_tokens={asked}: the model's window goes from 1 to {limit}")
+    return limit if asked is None else asked
+
+
+def _checked_budget(asked: int | None, device: str) -> int:
+    if asked is not None and asked < 1:
+        raise ConfigError(f"batch_tokens={asked}: a batch takes at least one token")
+    return _BATCH_TOKENS.get(device, _BATCH_TOKENS["cpu"]) if asked is None else asked
+
+
+def _checked_dim(asked: int | None, width: int) -> int:
+    least = min(LEAST_DIM, width)
+    if asked is not None and not least <= asked <= width:
+        raise ConfigError(f"dim={asked}: this model's vectors can have {least} to {width} components")
+    return width if asked is None else asked
+
+
+def _padded_forward(model: Any, folder: ModelFolder) -> PaddedForward:
+    config = model.config
+    # Some models turn Qwen3 into an encoder; either key says so.
+    two_way = getattr(config, "is_causal", True) is False or getattr(config, "use_bidirectional_attention", False)
+    pad = next((key for key in (config.pad_token_id, config.eos_token_id) if isinstance(key, int)), 0)
+    return PaddedForward(model, POOLINGS[folder.pooling], pad=pad, causal=folder.is_qwen3 and not two_way)
+
+
+def _unit_rows(parts: Sequence[Tensor]) -> Vectors:
+    import torch
+
+    with torch.inference_mode():
+        rows = torch.nn.functional.normalize(torch.cat(list(parts)).float(), dim=1)
+        array: Vectors = np.ascontiguousarray(rows.cpu().numpy(), dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise EmbeddingError("the model gave NaN or infinity: take dtype='bfloat16' or 'float32'")
+    return array
