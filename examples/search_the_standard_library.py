@@ -52,8 +52,8 @@ def main() -> None:
             seconds = time.perf_counter() - started
             print(f"\n== {backend}: {database.adapter.capabilities.database}")
             print(
-                f"   {report.total} functions, classes and module parts in {seconds:.1f} s "
-                f"({report.added} added, {report.updated} updated, {report.unchanged} unchanged, {len(report.failed)} failed)"
+                f"   {report.total} pieces of code in {seconds:.1f} s ({report.added} added, {report.updated} updated, "
+                f"{report.unchanged} unchanged, {len(report.failed)} failed)"
             )
             for query in QUERIES:
                 started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Writes the README's table of databases from what the adapters say of themselves: ``python -m tests.adapter_table``."""
+"""Writes the README's table of databases from what the adapters report: ``python -m tests.adapter_table``."""
 
 from __future__ import annotations
 
