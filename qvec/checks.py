@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qvec.errors import InvalidInputError
-from qvec.types import Document, Value, Vectors
+from qvec.errors import InvalidInputError, UnsupportedError
+from qvec.types import Capabilities, CollectionSpec, Document, Value, Vectors
 
 MAX_ID_BYTES = 512
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
@@ -26,6 +26,29 @@ def check_name(name: str) -> str:
             f"{name!r} cannot name a collection: take 1 to 48 ASCII letters, digits and underscores, no digit first"
         )
     return name
+
+
+def check_spec(spec: CollectionSpec, capabilities: Capabilities) -> None:
+    """Check that a collection can be made.
+
+    Raises:
+        InvalidInputError: its name is none that `check_name` takes, or its dim is below 1.
+        UnsupportedError: its dim, metric or index kind is beyond what the connection declares.
+    """
+    check_name(spec.name)
+    if spec.dim < 1:
+        raise InvalidInputError(f"dim={spec.dim}: starts at 1")
+    if capabilities.max_dim is not None and spec.dim > capabilities.max_dim:
+        raise UnsupportedError(
+            f"{capabilities.database} indexes vectors to {capabilities.max_dim} dims, not {spec.dim}: "
+            "cut the model's vectors with dim="
+        )
+    if spec.metric not in capabilities.metrics:
+        known = ", ".join(sorted(capabilities.metrics))
+        raise UnsupportedError(f"{capabilities.database} takes the metrics {known}, not {spec.metric}")
+    if spec.index.kind not in {"auto", *capabilities.index_kinds}:
+        known = ", ".join(capabilities.index_kinds)
+        raise UnsupportedError(f"{capabilities.database} builds the indexes {known}, not {spec.index.kind}")
 
 
 def check_batch(documents: Sequence[Document], vectors: Vectors, dim: int) -> Vectors:
