@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from qvec import lexical
 from qvec.adapter import Adapter
-from qvec.checks import check_batch, check_k, check_name, check_vectors
-from qvec.errors import BackendConnectionError, CollectionExistsError, CollectionNotFoundError, UnsupportedError
+from qvec.checks import check_batch, check_k, check_spec, check_vectors
+from qvec.errors import BackendConnectionError, CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter, matches
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Value, Vectors
 from qvec.uri import URI
@@ -63,11 +63,10 @@ class MemoryAdapter(Adapter):
 
         Raises:
             CollectionExistsError: it exists and `exist_ok` is false, or it exists with another dim or metric.
+            InvalidInputError: its name or dim is none that every database can hold.
             UnsupportedError: the index kind is another than exact search.
         """
-        check_name(spec.name)
-        if spec.index.kind not in {"auto", *_CAPABILITIES.index_kinds}:
-            raise UnsupportedError(f"memory searches exactly and builds no {spec.index.kind} index; take 'flat'")
+        check_spec(spec, _CAPABILITIES)
         with self._lock:
             self._need_open()
             known = self._tables.get(spec.name)
@@ -285,17 +284,19 @@ def _similarities(metric: Metric, stored: Vectors, query: NDArray[np.float32]) -
     # Row by row and never by a matrix product: BLAS rounds equal rows differently, and ties would no longer be ties.
     rows, wanted = stored.astype(np.float64), query.astype(np.float64)
     if metric is Metric.L2:
-        return np.negative(_lengths(rows - wanted))
-    products = np.sum(rows * wanted, axis=1)
+        return -np.sqrt(_row_sums(np.square(rows - wanted)))
+    products = _row_sums(rows * wanted)
     if metric is Metric.DOT:
         return products
-    lengths = _lengths(rows) * _lengths(wanted[None])
-    cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    lengths = np.sqrt(_row_sums(np.square(rows)) * np.square(wanted).sum())
+    cosines = np.zeros_like(products)
+    np.divide(products, lengths, out=cosines, where=lengths > 0)
     return np.clip(cosines, -1.0, 1.0)
 
 
-def _lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt(np.sum(rows * rows, axis=1))
+def _row_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    sums: NDArray[np.float64] = values.sum(axis=1)
+    return sums
 
 
 def _reach(scores: NDArray[np.float64], wanted: int) -> float:
