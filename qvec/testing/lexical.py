@@ -1,0 +1,150 @@
+"""Keyword search: the same tokens, scores and order as the reference, whatever the database's own analysers do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from qvec.adapter import Adapter
+from qvec.errors import UnsupportedError
+from qvec.filters import Compare, Filter, Op
+from qvec.memory import MemoryAdapter
+from qvec.testing.base import Connection, SuiteBase, fill, fresh_name, ids_of, in_order, make, need_lexical
+from qvec.testing.corpus import CORPUS, NASTY_TEXTS, QUERIES, numbered
+from qvec.types import Document
+
+TOLERANCE = 1e-3
+
+
+class LexicalTests(SuiteBase):
+    """search_lexical."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def corpus(cls, connection: Connection) -> Iterator[str]:
+        """Keep the shared corpus in one collection for all tests that only read."""
+        need_lexical(connection.adapter)
+        name = fresh_name()
+        make(connection.adapter, name)
+        fill(connection.adapter, name, CORPUS)
+        yield name
+        connection.adapter.drop_collection(name, missing_ok=True)
+
+    @pytest.mark.parametrize("query", QUERIES)
+    def test_ranking_and_scores_equal_the_reference(self, adapter: Adapter, corpus: str, query: str) -> None:
+        agree(adapter, corpus, CORPUS, [query])
+
+    def test_a_batch_of_queries_answers_each(self, adapter: Adapter, corpus: str) -> None:
+        agree(adapter, corpus, CORPUS, QUERIES)
+
+    def test_chinese_words_find_a_chinese_docstring(self, adapter: Adapter, corpus: str) -> None:
+        [hits] = adapter.search_lexical(corpus, ["读取文件"], k=3)
+        assert hits[0].id == "read_zh"
+
+    def test_parts_of_an_identifier_find_it(self, adapter: Adapter, corpus: str) -> None:
+        found = adapter.search_lexical(corpus, ["csv", "READCSVFILE", "request", "httpserver2"], k=1)
+        assert [ids_of(hits) for hits in found] == [["mixed"], ["read_csv"], ["http"], ["http"]]
+
+    def test_a_word_of_the_title_finds_the_document(self, adapter: Adapter, corpus: str) -> None:
+        assert [ids_of(hits) for hits in adapter.search_lexical(corpus, ["argparse", "分析"], k=5)] == [
+            ["parse_args"],
+            ["mixed"],
+        ]
+
+    @pytest.mark.parametrize("query", ["", "   ", "...", "🚀", "nosuchword", "'", '"', "*", "()"])
+    def test_a_query_without_a_known_token_finds_nothing(self, adapter: Adapter, corpus: str, query: str) -> None:
+        assert adapter.search_lexical(corpus, [query], k=5) == [[]]
+
+    @pytest.mark.parametrize("query", NASTY_TEXTS)
+    def test_any_text_can_be_a_query(self, adapter: Adapter, corpus: str, query: str) -> None:
+        agree(adapter, corpus, CORPUS, [query])
+
+    def test_a_very_long_query_is_answered(self, adapter: Adapter, corpus: str) -> None:
+        words = " ".join("zq" + "abcdefghij"[i % 10] * (i // 10 + 1) for i in range(1500))
+        [hits] = adapter.search_lexical(corpus, [f"needle {words}"], k=2)
+        assert ids_of(hits) == ["short", "long"]
+
+    def test_a_filter_narrows_the_hits_but_not_the_statistics(self, adapter: Adapter, corpus: str) -> None:
+        agree(adapter, corpus, CORPUS, QUERIES, filter=Compare("lang", Op.EQ, "zh"))
+
+    def test_offset_goes_on_where_the_last_page_ended(self, adapter: Adapter, corpus: str) -> None:
+        [everything] = adapter.search_lexical(corpus, ["the file of 文件 读取"], k=100)
+        assert len(everything) > 5
+        pages = [
+            adapter.search_lexical(corpus, ["the file of 文件 读取"], k=3, offset=at)[0] for at in (0, 3, 6, 9, 12)
+        ]
+        assert ids_of([hit for page in pages for hit in page]) == ids_of(everything)[:15]
+
+    def test_hits_carry_the_whole_document(self, adapter: Adapter, corpus: str) -> None:
+        [[hit]] = adapter.search_lexical(corpus, ["argparse"], k=1)
+        assert hit.document == next(document for document in CORPUS if document.id == "parse_args")
+        assert type(hit.score) is float
+
+    def test_equal_scores_stand_by_id_and_the_cut_keeps_the_smallest(self, adapter: Adapter, name: str) -> None:
+        need_lexical(adapter)
+        make(adapter, name)
+        ids = [f"tie{i:02}" for i in range(40)]
+        shuffled = random.Random(5).sample(ids, len(ids))
+        fill(adapter, name, [Document(id, "needle in hay") for id in shuffled[:25]])
+        others = [Document(id, "needle in hay") for id in shuffled[25:]]
+        fill(adapter, name, [*others, Document("zzz best", "needle needle needle")])
+        for k in (1, 2, 7, 100):
+            [hits] = adapter.search_lexical(name, ["needle"], k=k)
+            assert ids_of(hits) == ["zzz best", *ids][:k]
+
+    def test_scores_stay_right_after_updates_and_deletes(self, adapter: Adapter, name: str) -> None:
+        need_lexical(adapter)
+        make(adapter, name)
+        fill(adapter, name, CORPUS)
+        changed = [
+            Document("short", "thread and yarn 读取文件"),
+            Document("long", "needle", {"title": "shorter now"}),
+            Document("blank", "needle file file file"),
+            Document("new", "文件 needle"),
+        ]
+        fill(adapter, name, changed)
+        gone = {"read_csv", "hebrew", "parse_args"}
+        adapter.delete(name, [*gone, "no such id"])
+        adapter.refresh(name)
+        current = {document.id: document for document in [*CORPUS, *changed] if document.id not in gone}
+        agree(adapter, name, list(current.values()), QUERIES)
+
+    def test_scores_are_right_when_all_but_one_are_deleted(self, adapter: Adapter, name: str) -> None:
+        need_lexical(adapter)
+        make(adapter, name)
+        fill(adapter, name, CORPUS)
+        adapter.delete(name, [document.id for document in CORPUS if document.id != "long"])
+        adapter.refresh(name)
+        agree(adapter, name, [document for document in CORPUS if document.id == "long"], ["needle hay"])
+
+    def test_a_filter_of_one_percent_does_not_starve_the_search(self, adapter: Adapter, name: str) -> None:
+        need_lexical(adapter)
+        make(adapter, name)
+        fill(adapter, name, numbered(2000))
+        [hits] = adapter.search_lexical(name, ["document number"], k=20, filter=Compare("rare", Op.EQ, True))
+        assert ids_of(hits) == [f"doc{i:05}" for i in range(7, 2000, 100)]
+
+    def test_a_missing_keyword_leg_is_said(self, adapter: Adapter, name: str) -> None:
+        if adapter.capabilities.lexical:
+            pytest.skip("declares a keyword leg")
+        make(adapter, name)
+        with pytest.raises(UnsupportedError):
+            adapter.search_lexical(name, ["text"], k=3)
+
+
+def agree(
+    adapter: Adapter, name: str, documents: Sequence[Document], queries: Sequence[str], *, filter: Filter | None = None
+) -> None:
+    """Compare the answers of an adapter with the reference's for the same documents."""
+    reference = MemoryAdapter()
+    make(reference, "reference")
+    fill(reference, "reference", documents)
+    expected = reference.search_lexical("reference", queries, k=100, filter=filter)
+    found = adapter.search_lexical(name, queries, k=100, filter=filter)
+    assert len(found) == len(queries)
+    for query, wanted, got in zip(queries, expected, found, strict=True):
+        exact = {hit.id: hit.score for hit in wanted}
+        assert {hit.id: hit.score for hit in got} == pytest.approx(exact, abs=TOLERANCE), query
+        assert in_order(got), query
