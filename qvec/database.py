@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 
+from qvec import config
 from qvec.adapter import Adapter
 from qvec.collection import Collection
 from qvec.embedder import Embedder
@@ -116,7 +117,5 @@ def connect(backend: str | URI | None = None, *, model: str | None = None, dim: 
         MissingDriverError: its driver is not installed; the message has the pip line.
         BackendConnectionError: the database cannot be reached, opened or logged in to.
     """
-    from qvec import config
-
     settings = config.resolve(backend, model=model, dim=dim, env=os.environ, cwd=Path.cwd())
     return Database(open_adapter(settings.uri), model=settings.model, dim=settings.dim)
