@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.conftest import shared_data
 
-SHARED_DATA = Path(os.environ.get("QVEC_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 EOS = 151643
 QWEN_QUERY = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 QWEN_DIM = 96
@@ -26,9 +24,7 @@ BERT_WORDS = (
 
 def write_qwen3(folder: Path, *, seed: int = 0) -> Path:
     """Write a random two-layer Qwen3 embedding model with the true tokenizer; skip the test where that is missing."""
-    data = SHARED_DATA / "qwen_tokenizer"
-    if not data.is_dir():
-        pytest.skip(f"the Qwen tokenizer is not at {data}; set QVEC_SHARED_DATA")
+    data = shared_data("qwen_tokenizer")
     import torch
     from transformers import Qwen3Config, Qwen3Model
 

@@ -132,7 +132,7 @@ def prompts_from(named: Mapping[str, str], *, default: str | None = None, qwen3:
     if not query and qwen3:
         query = QWEN3_QUERY.replace(TASK, PRESETS[DEFAULT_PRESET])
     found = _INSTRUCTED.fullmatch(query)
-    others = {name: text for name, text in named.items() if text and name not in {"query", *PRESETS}}
+    others = {name: text for name, text in named.items() if text and name != "query"}
     if found is None:
         return Prompts(query, document, named=others)
     return Prompts(found["before"] + TASK + found["after"], document, task=found["task"], named=others)

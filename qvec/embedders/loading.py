@@ -122,7 +122,7 @@ def load_model(folder: ModelFolder, device: Any, dtype: Any) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Tell a lack of memory from torch's other failures; on the CPU only the message does."""
     import torch
 

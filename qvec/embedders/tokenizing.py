@@ -9,6 +9,7 @@ from qvec.embedders.model_folder import ModelFolder
 from qvec.errors import EmbeddingError
 
 QWEN3_END = "<|endoftext|>"
+_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 class Tokenization:
@@ -51,6 +52,9 @@ def load_tokenization(folder: ModelFolder) -> Tokenization:
     """
     from transformers import AutoTokenizer
 
+    # transformers 5 makes up an empty tokenizer where the files are missing.
+    if not any(file for name in _FILES for file in folder.path.glob(name)):
+        raise EmbeddingError(f"{folder.path} holds no tokenizer.json and no vocabulary: download it whole")
     try:
         found = AutoTokenizer.from_pretrained(str(folder.path), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as exc:

@@ -162,7 +162,7 @@ class TransformerEmbedder(Embedder):
         """Embed a batch, in halves where memory does not suffice for the whole."""
         try:
             return [self._forward(batch)[:, : self.dim]]
-        except RuntimeError as exc:
+        except (RuntimeError, IndexError) as exc:
             if not is_out_of_memory(exc):
                 raise EmbeddingError(f"{self.model_id} failed on {self._device}: {exc}") from exc
             if len(batch) == 1:
