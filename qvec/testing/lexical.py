@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import pytest
 
@@ -62,7 +63,7 @@ class LexicalTests(SuiteBase):
         agree(adapter, corpus, CORPUS, [query])
 
     def test_a_very_long_query_is_answered(self, adapter: Adapter, corpus: str) -> None:
-        words = " ".join("zq" + "abcdefghij"[i % 10] * (i // 10 + 1) for i in range(1500))
+        words = " ".join("zq" + "".join(letters) for letters in product("abcdefghijkl", repeat=3))
         [hits] = adapter.search_lexical(corpus, [f"needle {words}"], k=2)
         assert ids_of(hits) == ["short", "long"]
 
