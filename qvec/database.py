@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-
 from qvec import config
 from qvec.adapter import Adapter
 from qvec.collection import Collection
