@@ -1,0 +1,124 @@
+"""``qvec index``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qvec.cli.options import database_options, model_options, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qvec.cli.sources import Source
+    from qvec.code import Skipped
+    from qvec.pipeline import IndexReport
+
+_SHOWN = 10
+
+
+@click.command()
+@click.argument("path")
+@click.option("--collection", metavar="NAME", help="Default: made of the folder's name.")
+@model_options
+@click.option("--prune/--no-prune", default=False, help="Delete the documents that PATH does not hold (any more).")
+@click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="Leave out, as a line of .gitignore would. Repeatable."
+)
+@click.option("--dry-run", is_flag=True, help="Read and cut, but open no database and load no model.")
+@click.option("-v", "--verbose", is_flag=True, help="Name every file that was skipped.")
+@database_options
+def index(
+    path: str,
+    collection: str | None,
+    model: str | None,
+    dim: int | None,
+    prune: bool,
+    exclude: tuple[str, ...],
+    dry_run: bool,
+    verbose: bool,
+    backend: str | None,
+    as_json: bool,
+) -> None:
+    """Bring a collection up to date with PATH.
+
+    PATH is a folder of code, Markdown and text, one file, or documents as JSON lines (a .jsonl file, or - for stdin).
+
+    Only what changed is embedded and written. .gitignore is respected; binary, huge and unreadable files are reported.
+    """
+    from qvec.checks import check_name
+    from qvec.cli.sources import collection_name, open_source
+
+    if path == "-" and collection is None:
+        raise click.UsageError("documents from stdin need --collection NAME")
+    name = check_name(collection) if collection is not None else collection_name(Path(path))
+    source = open_source(path, sys.stdin.buffer, exclude=exclude)
+    if dry_run:
+        _rehearse(source, name, as_json=as_json, verbose=verbose)
+        return
+    report = _index(source, name, backend, model, dim, prune=prune)
+    if as_json:
+        write_json({"collection": name, **asdict(report), "skipped": [asdict(item) for item in source.skipped]})
+        return
+    click.echo(
+        f"{name}: {report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged, "
+        f"{report.deleted:,} deleted, {len(report.failed):,} failed in {report.seconds:.1f} s"
+    )
+    _tell_skipped(source.skipped, everything=verbose)
+    _tell_failed(report)
+
+
+def _index(
+    source: Source, name: str, backend: str | None, model: str | None, dim: int | None, *, prune: bool
+) -> IndexReport:
+    from qvec.cli.progress import Progress
+    from qvec.database import connect
+
+    with connect(backend, model=model, dim=dim) as database, Progress() as progress:
+        return database.collection(name, model=model, dim=dim).index(source, prune=prune, progress=progress)
+
+
+def _rehearse(source: Source, name: str, *, as_json: bool, verbose: bool) -> None:
+    from qvec.documents import to_document
+    from qvec.errors import InvalidInputError
+
+    languages: Counter[str] = Counter()
+    failed: dict[str, str] = {}
+    for number, item in enumerate(source):
+        try:
+            document = to_document(item)
+        except InvalidInputError as exc:
+            failed[f"docs[{number}]"] = str(exc)
+        else:
+            languages[str(document.metadata.get("language") or "other")] += 1
+    found = {"collection": name, "dry_run": True, "documents": languages.total(), "languages": dict(languages)}
+    if as_json:
+        write_json({**found, "failed": failed, "skipped": [asdict(item) for item in source.skipped]})
+        return
+    kinds = ", ".join(f"{count:,} {language}" for language, count in languages.most_common())
+    click.echo(
+        f"{name}: {languages.total():,} documents ({kinds or 'none'}), {len(failed):,} failed; nothing was written"
+    )
+    _tell_skipped(source.skipped, everything=verbose)
+
+
+def _tell_skipped(skipped: Sequence[Skipped], *, everything: bool) -> None:
+    shown = skipped if everything else skipped[:_SHOWN]
+    if skipped:
+        click.echo(f"{len(skipped):,} skipped:", err=True)
+    for item in shown:
+        click.echo(f"  {item.path}: {item.reason}", err=True)
+    if len(shown) < len(skipped):
+        click.echo(f"  ... and {len(skipped) - len(shown):,} more; --verbose names them", err=True)
+
+
+def _tell_failed(report: IndexReport) -> None:
+    for identity, reason in list(report.failed.items())[:_SHOWN]:
+        click.echo(f"failed: {identity}: {reason}", err=True)
+    if len(report.failed) > _SHOWN:
+        click.echo(f"  ... and {len(report.failed) - _SHOWN:,} more; --json names them", err=True)
