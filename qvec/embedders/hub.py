@@ -41,6 +41,7 @@ def _fetch(model: str, revision: str | None) -> Path:
         from huggingface_hub.errors import (
             GatedRepoError,
             HFValidationError,
+            HTTPError,
             LocalEntryNotFoundError,
             RepositoryNotFoundError,
             RevisionNotFoundError,
@@ -60,5 +61,5 @@ def _fetch(model: str, revision: str | None) -> Path:
             f"{model} is not in the local cache and the hub cannot be reached (offline, or HF_HUB_OFFLINE is set): "
             f"run `hf download {model}` where there is a network, or give a local folder"
         ) from exc
-    except OSError as exc:
+    except (OSError, HTTPError) as exc:
         raise EmbeddingError(f"{model} could not be downloaded: {exc}") from exc

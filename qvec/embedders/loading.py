@@ -16,6 +16,7 @@ _FAST_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
 _NEEDED = ("torch", "transformers", "safetensors")
 # Heads that no pooling reads; checkpoints often come without them.
 _UNREAD = ("pooler.",)
+_LESS = "take a smaller model, dtype='bfloat16', or another device"
 
 
 def require_packages() -> None:
@@ -127,9 +128,6 @@ def is_out_of_memory(error: Exception) -> bool:
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-_LESS = "take a smaller model, dtype='bfloat16', or another device"
 
 
 def _check_room(path: Path, device: Any, dtype: Any) -> None:

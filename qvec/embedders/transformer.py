@@ -216,7 +216,8 @@ def _padded_forward(model: Any, folder: ModelFolder) -> PaddedForward:
     config = model.config
     # Some models turn Qwen3 into an encoder; either key says so.
     two_way = getattr(config, "is_causal", True) is False or getattr(config, "use_bidirectional_attention", False)
-    pad = next((key for key in (config.pad_token_id, config.eos_token_id) if isinstance(key, int)), 0)
+    named = (config.pad_token_id, config.eos_token_id)
+    pad = next((key for key in named if isinstance(key, int) and 0 <= key < config.vocab_size), 0)
     return PaddedForward(model, POOLINGS[folder.pooling], pad=pad, causal=folder.is_qwen3 and not two_way)
 
 

@@ -44,7 +44,8 @@ class QvecEmbedding(BaseEmbedding):  # type: ignore[misc]  # the base is Any to 
         """Load the model, once the fields are checked.
 
         Raises:
-            ConfigError: no installed package provides the model, or `dim` is not the given model's.
+            ConfigError: no installed package provides the model, or `dim` is not the given model's; pydantic hands it
+                on as a ValidationError with the same message.
             EmbeddingError: the model cannot be loaded.
         """
         super().model_post_init(context)

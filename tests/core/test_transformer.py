@@ -259,6 +259,35 @@ def test_importing_the_module_imports_no_torch():
     assert found.stdout.strip() == "[]"
 
 
+SCARCE_MEMORY = """
+import pathlib, resource, sys
+import numpy as np
+from qvec.embedders.transformer import TransformerEmbedder
+from qvec.errors import EmbeddingError
+embedder = TransformerEmbedder(sys.argv[1], device="cpu", batch_tokens=1_000_000)
+expected = embedder.encode_document(["word " * 1500])
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 80 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+print(np.abs(embedder.encode_document(["word " * 1500] * 48) - expected).max() < 1e-3)
+try:
+    embedder.encode_document(["word " * 32_000])
+except EmbeddingError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_a_batch_beyond_the_memory_is_halved_and_a_text_beyond_it_refused(folder):
+    found = subprocess.run(
+        [sys.executable, "-c", SCARCE_MEMORY, str(folder)], capture_output=True, text=True, check=True
+    )
+    fits, refusal = found.stdout.splitlines()
+    assert fits == "True"
+    assert "halving" in found.stderr
+    assert "no memory on cpu for a text of 32002 tokens" in refusal
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_cuda_device_gives_what_the_cpu_gives(folder, embedder):

@@ -43,14 +43,15 @@ def test_a_folder_that_is_not_there_is_named(name):
         find_folder(name)
 
 
-def test_offline_the_error_says_how_to_get_the_model(tmp_path):
+@pytest.mark.parametrize("network", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
+def test_without_a_hub_the_error_says_how_to_get_the_model(tmp_path, network):
     code = (
         "from qvec.embedders.hub import find_folder\n"
         "from qvec.errors import EmbeddingError\n"
         "try:\n    find_folder('Qwen/Qwen3-Embedding-0.6B')\n"
         "except EmbeddingError as exc:\n    print(exc)\n"
     )
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    environment = {**os.environ, "HF_HOME": str(tmp_path), **network}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert "hf download Qwen/Qwen3-Embedding-0.6B" in found.stdout
     assert "local folder" in found.stdout
