@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``qvec`` and leave with its exit code: 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
@@ -12,6 +14,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: those after the program's name; None takes the process's.
     """
-    from qvec.cli.app import run
+    try:
+        from qvec.cli.app import run
 
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+        code = run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)

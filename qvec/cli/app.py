@@ -11,9 +11,9 @@ from importlib import import_module
 import click
 
 from qvec import __version__
+from qvec.cli import INTERRUPTED
 from qvec.errors import QvecError
 
-_INTERRUPTED = 130
 # What a shell reports for a program that SIGPIPE ended.
 _PIPE_CLOSED = 141
 
@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("qvec: interrupted", err=True)
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()
         return _PIPE_CLOSED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise, zip_longest
@@ -77,18 +78,17 @@ def _runs(marks: Sequence[Mark], stop: int) -> Iterator[list[Mark]]:
 
 def _cut(run: Sequence[Mark], offsets: Sequence[int], max_chars: int) -> Iterator[tuple[int, int]]:
     first, stop = run[0].row, run[-1].row
-    inner = list(run[1:-1])
+    rows = [mark.row for mark in run[1:-1]]
     while offsets[stop] - offsets[first] > max_chars:
         # A cut that would leave a crumb at the end comes earlier.
         reach = min(offsets[first] + max_chars, offsets[stop] - max_chars // 4)
-        inner = [mark for mark in inner if mark.row > first]
-        fitting = [mark for mark in inner if offsets[mark.row] <= reach]
-        ample = [mark for mark in fitting if offsets[mark.row] - offsets[first] > max_chars // 3]
-        if ample:
-            cut = min(ample, key=lambda mark: (mark.depth, -mark.row)).row
+        ample = bisect_left(rows, bisect_right(offsets, offsets[first] + max_chars // 3))
+        fitting = bisect_right(rows, bisect_right(offsets, reach) - 1)
+        if ample < fitting:
+            cut = min(run[1 + ample : 1 + fitting], key=lambda mark: (mark.depth, -mark.row)).row
         else:
-            bound = inner[len(fitting)].row if len(fitting) < len(inner) else stop
-            cut = _line_cut(first, bound, offsets, max_chars)
+            following = max(fitting, bisect_right(rows, first))
+            cut = _line_cut(first, rows[following] if following < len(rows) else stop, offsets, max_chars)
         if cut >= stop:
             break
         yield first, cut
