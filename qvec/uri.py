@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from qvec.errors import ConfigError
 
-_SECRET_OPTIONS = frozenset({"password", "token", "api_key", "apikey", "secret", "sslpassword"})
+_SECRET_WORDS = ("password", "passwd", "pwd", "token", "secret", "apikey", "api_key")
+_NOT_ENCODED = (
+    "the database URI cannot be read: write the characters / ? # [ ] @ % in a user, password, path or option as "
+    "%2F %3F %23 %5B %5D %40 %25"
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,16 +39,14 @@ class URI:
         """Read an address.
 
         Raises:
-            ConfigError: it has no scheme or a port that is no number.
+            ConfigError: it has no scheme, a port that is no number, or reserved characters that are not encoded.
         """
-        parts = urlsplit(text)
-        if not parts.scheme:
-            raise ConfigError("a database URI looks like milvus:///path/file.db or postgresql://user@host/db")
+        parts, port = _split(text)
         scheme, _, variant = parts.scheme.partition("+")
-        try:
-            port = parts.port
-        except ValueError as exc:
-            raise ConfigError(f"the port of the {scheme} URI is not a number from 0 to 65535") from exc
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        on_server = parts.netloc not in {"", ".", ".."}
+        if parts.fragment or any("@" in key for key in options) or (on_server and "@" in parts.path):
+            raise ConfigError(_NOT_ENCODED)
         host, path = parts.hostname or "", unquote(parts.path)
         if host in {".", ".."}:
             host, path = "", f"{host}{path}"
@@ -56,7 +58,7 @@ class URI:
             host=host,
             port=port,
             path=path,
-            options=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            options=options,
         )
 
     def reveal(self) -> str:
@@ -64,7 +66,7 @@ class URI:
         return self._text(self.password, self.options)
 
     def __str__(self) -> str:
-        shown = {key: "***" if key.lower() in _SECRET_OPTIONS else value for key, value in self.options.items()}
+        shown = {key: "***" if _is_secret(key) else value for key, value in self.options.items()}
         return self._text("***" if self.password else "", shown)
 
     def __repr__(self) -> str:
@@ -91,3 +93,23 @@ class URI:
         query = f"?{urlencode(options, safe='*')}" if options else ""
         separator = "//" if host or user or self.path.startswith("/") or not self.path else ""
         return f"{scheme}:{separator}{user}{host}{port}{quote(self.path)}{query}"
+
+
+def _split(text: str) -> tuple[SplitResult, int | None]:
+    # Without the cause: urllib's messages quote what they stumble over, which can be a piece of the password.
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ConfigError(_NOT_ENCODED) from None
+    if not parts.scheme:
+        raise ConfigError("a database URI looks like milvus:///path/file.db or postgresql://user@host/db")
+    try:
+        return parts, parts.port
+    except ValueError:
+        raise ConfigError(
+            f"the port of the {parts.scheme} URI is not a number from 0 to 65535; is the password percent-encoded?"
+        ) from None
+
+
+def _is_secret(option: str) -> bool:
+    return option.lower().endswith(_SECRET_WORDS)
