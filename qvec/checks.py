@@ -12,6 +12,8 @@ from qvec.errors import InvalidInputError, UnsupportedError
 from qvec.types import Capabilities, CollectionSpec, Document, Value, Vectors
 
 MAX_ID_BYTES = 512
+MAX_DEPTH = 32
+"""How deep metadata may be nested; beyond any real use and far from what a JSON parser or a stack gives up at."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 
 
@@ -77,7 +79,11 @@ def check_vectors(vectors: Vectors, dim: int) -> Vectors:
     Raises:
         InvalidInputError: another shape, NaN or infinity.
     """
-    array = np.ascontiguousarray(vectors, dtype=np.float32)
+    try:
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused below
+            array = np.ascontiguousarray(vectors, dtype=np.float32)
+    except (TypeError, ValueError) as exc:
+        raise InvalidInputError(f"vectors must be an array of numbers of shape (n, {dim}): {exc}") from exc
     if array.ndim != 2 or array.shape[1] != dim:
         raise InvalidInputError(f"vectors of shape {array.shape} given; the collection takes (n, {dim})")
     if not np.isfinite(array).all():
@@ -100,18 +106,18 @@ def document_fault(document: Document) -> str:
     """Say why no database could hold the document; empty when all can."""
     if not isinstance(document.id, str) or not document.id:
         return "its id is not a string of at least one character"
-    for label, value in (("id", document.id), ("source", document.source)):
+    for label in ("id", "source", "digest", "text"):
+        value = getattr(document, label)
+        if not isinstance(value, str):
+            return f"its {label} is {type(value).__name__}, not a string"
         fault = string_fault(value)
         if fault:
             return f"its {label} {fault}"
-        if len(value.encode()) > MAX_ID_BYTES:
+        if label in {"id", "source"} and len(value.encode()) > MAX_ID_BYTES:
             return f"its {label} has more than {MAX_ID_BYTES} bytes"
-    if not isinstance(document.text, str):
-        return f"its text is {type(document.text).__name__}, not a string"
-    fault = string_fault(document.text)
-    if fault:
-        return f"its text {fault}"
-    return _value_fault("metadata", document.metadata)
+    if not isinstance(document.metadata, Mapping):
+        return f"its metadata is {type(document.metadata).__name__}, not a dict"
+    return _value_fault("metadata", document.metadata, MAX_DEPTH)
 
 
 def string_fault(text: str) -> str:
@@ -126,7 +132,7 @@ def string_fault(text: str) -> str:
     return ""
 
 
-def _value_fault(where: str, value: Value) -> str:
+def _value_fault(where: str, value: Value, depth: int) -> str:
     if isinstance(value, str):
         fault = string_fault(value)
         return f"{where} {fault}" if fault else ""
@@ -136,14 +142,16 @@ def _value_fault(where: str, value: Value) -> str:
         return "" if -(2**63) <= value < 2**63 else f"{where} holds an integer beyond 64 bits"
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"{where} holds {value}; JSON has finite numbers only"
+    if depth == 0:
+        return f"metadata is nested deeper than {MAX_DEPTH} levels"
     if isinstance(value, Mapping):
         for key, item in value.items():
-            fault = _key_fault(where, key) or _value_fault(f"{where}[{key!r}]", item)
+            fault = _key_fault(where, key) or _value_fault(f"{where}[{key!r}]", item, depth - 1)
             if fault:
                 return fault
         return ""
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return next((fault for item in value if (fault := _value_fault(where, item))), "")
+        return next((fault for item in value if (fault := _value_fault(where, item, depth - 1))), "")
     return f"{where} holds {type(value).__name__}; take strings, numbers, booleans, lists and dicts"
 
 
