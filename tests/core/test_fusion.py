@@ -1,0 +1,112 @@
+"""Fusion, by values computed by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qvec.errors import InvalidInputError
+from qvec.fusion import as_leg, rrf, weighted
+from qvec.types import Document, Hit, Leg
+
+
+def hits(**scores: float) -> list[Hit]:
+    return [Hit(Document(id, id), score) for id, score in scores.items()]
+
+
+DENSE = hits(a=0.9, b=0.7, c=0.5)
+LEXICAL = hits(c=8.0, a=6.0, d=4.0)
+
+
+def test_rrf_adds_the_reciprocals_of_the_ranks_from_one():
+    fused = rrf({"dense": DENSE, "lexical": LEXICAL})
+    assert {hit.id: hit.score for hit in fused} == pytest.approx(
+        {"a": 1 / 61 + 1 / 62, "c": 1 / 63 + 1 / 61, "b": 1 / 62, "d": 1 / 63}
+    )
+    assert [hit.id for hit in fused] == ["a", "c", "b", "d"]
+
+
+def test_rrf_tells_each_legs_rank_score_and_contribution():
+    fused = {hit.id: hit.legs for hit in rrf({"dense": DENSE, "lexical": LEXICAL})}
+    assert fused["c"] == (Leg("dense", 3, 0.5, 1 / 63), Leg("lexical", 1, 8.0, 1 / 61))
+    assert fused["d"] == (Leg("lexical", 3, 4.0, 1 / 63),)
+
+
+def test_a_weight_scales_its_leg():
+    fused = rrf({"dense": DENSE, "lexical": LEXICAL}, weights={"lexical": 0.3})
+    assert fused[0].id == "a"
+    assert fused[0].score == pytest.approx(1 / 61 + 0.3 / 62)
+    assert [hit.id for hit in fused] == ["a", "c", "b", "d"]
+
+
+def test_a_leg_of_weight_zero_adds_nothing_but_keeps_its_hits():
+    fused = rrf({"dense": DENSE, "lexical": LEXICAL}, weights={"dense": 1, "lexical": 0})
+    assert [hit.id for hit in fused] == ["a", "b", "c", "d"]
+    assert fused[-1].score == 0
+
+
+def test_the_rank_constant_flattens():
+    assert rrf({"dense": DENSE}, rank_constant=0)[1].score == 1 / 2
+    assert rrf({"dense": DENSE}, rank_constant=9)[1].score == 1 / 11
+
+
+@pytest.mark.parametrize("fuse", [rrf, weighted])
+def test_ties_stand_by_id(fuse):
+    fused = fuse({"dense": hits(z=1.0, m=0.5), "lexical": hits(b=3.0, a=2.0)})
+    assert [hit.id for hit in fused] == ["b", "z", "a", "m"]
+
+
+def test_weighted_scales_each_leg_between_its_lowest_and_highest():
+    dense = hits(a=1.0, b=0.75, c=0.5)
+    fused = weighted({"dense": dense, "lexical": LEXICAL}, weights={"dense": 2.0, "lexical": 1.0})
+    assert {hit.id: hit.score for hit in fused} == {"a": 2 * 1 + 0.5, "b": 2 * 0.5, "c": 0 + 1, "d": 0}
+    assert [hit.id for hit in fused] == ["a", "b", "c", "d"]
+
+
+def test_weighted_gives_one_where_all_scores_are_equal():
+    assert [hit.score for hit in weighted({"lexical": hits(a=3.0, b=3.0)})] == [1.0, 1.0]
+    assert [hit.score for hit in weighted({"dense": hits(a=-2.0)})] == [1.0]
+
+
+def test_weighted_takes_negative_scores():
+    assert {hit.id: hit.score for hit in weighted({"dense": hits(a=-1.0, b=-2.0, c=-5.0)})} == pytest.approx(
+        {"a": 1.0, "b": 0.75, "c": 0.0}
+    )
+
+
+@pytest.mark.parametrize("fuse", [rrf, weighted])
+def test_empty_legs_are_fine(fuse):
+    assert fuse({}) == []
+    assert fuse({"dense": [], "lexical": []}) == []
+    assert [hit.id for hit in fuse({"dense": [], "lexical": LEXICAL})] == ["c", "a", "d"]
+
+
+@pytest.mark.parametrize("fuse", [rrf, weighted])
+@pytest.mark.parametrize("weight", [-0.1, math.nan])
+def test_an_impossible_weight_is_refused(fuse, weight: float):
+    with pytest.raises(InvalidInputError, match="dense"):
+        fuse({"dense": DENSE}, weights={"dense": weight})
+
+
+def test_a_negative_rank_constant_is_refused():
+    with pytest.raises(InvalidInputError, match="rank_constant"):
+        rrf({"dense": DENSE}, rank_constant=-1)
+
+
+def test_a_single_leg_keeps_its_scores():
+    assert as_leg("lexical", LEXICAL[1:], first_rank=2) == [
+        Hit(Document("a", "a"), 6.0, (Leg("lexical", 2, 6.0, 6.0),)),
+        Hit(Document("d", "d"), 4.0, (Leg("lexical", 3, 4.0, 4.0),)),
+    ]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True), min_size=2, max_size=2))
+def test_rrf_does_not_depend_on_the_order_of_the_legs(rankings):
+    dense, lexical = ([Hit(Document(id, id), -float(at)) for at, id in enumerate(ids)] for ids in rankings)
+    one = rrf({"dense": dense, "lexical": lexical})
+    other = rrf({"lexical": lexical, "dense": dense})
+    assert [(hit.id, hit.score) for hit in one] == [(hit.id, hit.score) for hit in other]
+    assert {hit.id for hit in one} == {hit.id for hit in dense} | {hit.id for hit in lexical}
