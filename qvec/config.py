@@ -119,6 +119,15 @@ def config_files(*, env: Mapping[str, str], cwd: Path) -> list[Path]:
     return [place for place in places if place.is_file()]
 
 
+def profile_names(*, env: Mapping[str, str], cwd: Path) -> list[str]:
+    """Name the profiles of all configuration files, sorted.
+
+    Raises:
+        ConfigError: a file cannot be read or has an unknown key.
+    """
+    return sorted({name for path in config_files(env=env, cwd=cwd) for name in _layer(path).profiles})
+
+
 def _database(name: str, layers: Sequence[_Layer], env: Mapping[str, str], cwd: Path) -> tuple[URI, list[_Layer]]:
     """Read a name as a URI, else as a profile, else as a backend with an embedded database."""
     if _URI.match(name):

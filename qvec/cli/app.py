@@ -10,7 +10,6 @@ from importlib import import_module
 
 import click
 
-from qvec import __version__
 from qvec.cli import INTERRUPTED
 from qvec.errors import QvecError
 
@@ -62,7 +61,7 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="qvec")
+@click.version_option(package_name="qvec", prog_name="qvec")
 def cli() -> None:
     """Semantic, hybrid and cross-lingual search over the databases people already have.
 

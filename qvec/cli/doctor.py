@@ -31,18 +31,21 @@ def doctor(backend: str | None, as_json: bool) -> None:
     Writes nothing: an embedded database that is not there yet is not made. Exit code 1 when the configured database
     cannot be used.
     """
-    from qvec.config import resolve
+    from qvec.config import profile_names, resolve
 
+    place = Path.cwd()
     report: dict[str, object] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES.split()},
         "backends": _backends(),
         "device": _device(),
+        "environment": sorted(key for key in ("QVEC_BACKEND", "QVEC_MODEL", "QVEC_DIM") if os.environ.get(key)),
     }
     try:
-        settings = resolve(backend, env=os.environ, cwd=Path.cwd())
+        settings = resolve(backend, env=os.environ, cwd=place)
         report |= {"config_files": [str(path) for path in settings.files], "model": settings.model, "dim": settings.dim}
+        report["profiles"] = {name: _profile(name, place) for name in profile_names(env=os.environ, cwd=place)}
         report["database"] = _database(settings)
         healthy = True
     except QvecError as exc:
@@ -78,6 +81,16 @@ def _backends() -> dict[str, str]:
         else:
             found[name] = "ready, embedded or by URI" if embedded else "ready, by URI"
     return found
+
+
+def _profile(name: str, place: Path) -> str:
+    from qvec.config import resolve
+
+    try:
+        found = _database(resolve(name, env=os.environ, cwd=place))
+    except QvecError as exc:
+        return str(exc)
+    return f"{found['uri']}: {found['state']}"
 
 
 def _database(settings: Settings) -> dict[str, object]:

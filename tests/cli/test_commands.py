@@ -83,6 +83,13 @@ def test_doctor_reaches_the_database_that_is_there(indexed):
     assert "my_project" in indexed("doctor").stdout
 
 
+def test_doctor_tries_each_profile(qvec, workplace):
+    (workplace / "qvec.toml").write_text('[profiles.here]\nuri = "memory:"\n[profiles.gone]\nuri = "${NOT_SET}"\n')
+    profiles = json.loads(qvec("doctor", "--json").stdout)["profiles"]
+    assert profiles["here"].endswith("reachable")
+    assert "NOT_SET" in profiles["gone"]
+
+
 def test_doctor_leaves_with_1_when_the_configuration_cannot_be_used(qvec, workplace):
     (workplace / "qvec.toml").write_text("nonsense = 1\n")
     result = qvec("doctor", "--json")
