@@ -37,17 +37,18 @@ def find_folder(model: str, revision: str | None = None) -> Path:
 
 def _fetch(model: str, revision: str | None) -> Path:
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import errors, snapshot_download
         from huggingface_hub.errors import (
             GatedRepoError,
             HFValidationError,
-            HTTPError,
             LocalEntryNotFoundError,
             RepositoryNotFoundError,
             RevisionNotFoundError,
         )
     except ImportError as exc:
         raise MissingDriverError("huggingface_hub", "torch") from exc
+    # Which HTTP library it is, and so what a failing proxy raises, changed with huggingface_hub 1.0 and again with 2.
+    http_error: type[Exception] = getattr(errors, "HTTPError", OSError)
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=_FETCHED, ignore_patterns=_NOT_FETCHED))
     except GatedRepoError as exc:
@@ -61,5 +62,5 @@ def _fetch(model: str, revision: str | None) -> Path:
             f"{model} is not in the local cache and the hub cannot be reached (offline, or HF_HUB_OFFLINE is set): "
             f"run `hf download {model}` where there is a network, or give a local folder"
         ) from exc
-    except (OSError, HTTPError) as exc:
+    except (OSError, http_error) as exc:
         raise EmbeddingError(f"{model} could not be downloaded: {exc}") from exc

@@ -267,11 +267,11 @@ from qvec.errors import EmbeddingError
 embedder = TransformerEmbedder(sys.argv[1], device="cpu", batch_tokens=1_000_000)
 expected = embedder.encode_document(["word " * 1500])
 pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
-limit = pages * resource.getpagesize() + 80 * 2**20
+limit = pages * resource.getpagesize() + 16 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-print(np.abs(embedder.encode_document(["word " * 1500] * 48) - expected).max() < 1e-3)
+print(np.abs(embedder.encode_document(["word " * 1500] * 16) - expected).max() < 1e-3)
 try:
-    embedder.encode_document(["word " * 32_000])
+    embedder.encode_document(["word " * 16_000])
 except EmbeddingError as exc:
     print(exc)
 """
@@ -285,7 +285,7 @@ def test_a_batch_beyond_the_memory_is_halved_and_a_text_beyond_it_refused(folder
     fits, refusal = found.stdout.splitlines()
     assert fits == "True"
     assert "halving" in found.stderr
-    assert "no memory on cpu for a text of 32002 tokens" in refusal
+    assert "no memory on cpu for a text of 16002 tokens" in refusal
 
 
 @pytest.mark.gpu
