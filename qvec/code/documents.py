@@ -8,8 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from qvec.checks import MAX_ID_BYTES, string_fault
 from qvec.code.chunk import MAX_CHARS, Chunk, chunk_file
+from qvec.code.languages import language_of
 from qvec.code.walk import MAX_BYTES, Skipped, SourceFile, walk
 from qvec.types import Document
+
+MAX_LINE = 20_000
+_WRITTEN_IN_LINES = frozenset({"markdown", "rst", "text"})
 
 
 def documents_from_path(
@@ -49,7 +53,7 @@ def documents_of(chunks: Iterable[Chunk]) -> list[Document]:
 
 def _documents(files: Iterable[SourceFile | Skipped], max_chars: int) -> Iterator[Document | Skipped]:
     for file in files:
-        fault = "" if isinstance(file, Skipped) else _path_fault(file.path)
+        fault = "" if isinstance(file, Skipped) else _path_fault(file.path) or _line_fault(file)
         if isinstance(file, Skipped):
             yield file
         elif fault:
@@ -62,6 +66,14 @@ def _path_fault(path: str) -> str:
     if string_fault(path):
         return "its path is not UTF-8"
     return f"its path has more than {MAX_ID_BYTES} bytes" if len(path.encode()) > MAX_ID_BYTES else ""
+
+
+def _line_fault(file: SourceFile) -> str:
+    """Say why a program is not worth cutting: no one wrote it, and no definition would fit a chunk."""
+    longest = max(map(len, file.text.split("\n")))
+    if longest <= MAX_LINE or language_of(file.path) in _WRITTEN_IN_LINES:
+        return ""
+    return f"a line of {longest:,} characters: minified, or data"
 
 
 def _document(chunk: Chunk, seen: dict[str, int]) -> Document:

@@ -31,7 +31,7 @@ _GENERATED = """
     composer.lock gemfile.lock go.sum flake.lock packages.lock.json
 """
 GENERATED = frozenset(_GENERATED.split())
-GENERATED_SUFFIXES = (".min.js", ".min.css", ".map", ".jsonl", ".ndjson", ".csv", ".tsv", ".log")
+GENERATED_SUFFIXES = (".min.js", ".min.css", ".map", ".jsonl", ".ndjson", ".csv", ".tsv", ".log", ".ipynb", ".svg")
 
 
 def folder_reason(folder: Path) -> str | None:

@@ -171,3 +171,10 @@ def test_a_file_name_that_is_not_utf8_is_reported(tmp_path):
         file.write(b"x = 1")
     found = list(documents_from_path(tmp_path))
     assert [item.reason for item in found] == ["its path is not UTF-8"]
+
+
+def test_a_minified_program_is_reported_and_a_long_paragraph_is_read(tmp_path):
+    put(tmp_path, bundle_DOT_js="x=1;" * 10_000, novel_DOT_txt="One sentence. " * 3_000)
+    bundle, novel = documents_from_path(tmp_path)
+    assert bundle == Skipped("bundle.js", "a line of 40,000 characters: minified, or data")
+    assert isinstance(novel, Document)
