@@ -56,7 +56,7 @@ class Compare:
         object.__setattr__(self, "op", _op(self.op))
         value = self.value
         if self.op in MEMBERSHIP:
-            if isinstance(value, str) or not isinstance(value, Sequence):
+            if isinstance(value, str | bytes) or not isinstance(value, Sequence):
                 raise FilterError(f"{self.field!r} {self.op}: takes a list of values, not {value!r}")
             object.__setattr__(self, "value", tuple(_scalar(self.field, item) for item in value))
             return
@@ -120,16 +120,22 @@ class Condition:
     filter: Filter
 
     def __and__(self, other: Condition) -> Condition:
-        return Condition(And((self.filter, other.filter)))
+        return Condition(And(_parts(And, self) + _parts(And, other)))
 
     def __or__(self, other: Condition) -> Condition:
-        return Condition(Or((self.filter, other.filter)))
+        return Condition(Or(_parts(Or, self) + _parts(Or, other)))
 
     def __invert__(self) -> Condition:
         return Condition(Not(self.filter))
 
     def __bool__(self) -> bool:
         raise FilterError("join conditions with &, | and ~, not with and, or and not")
+
+
+def _parts(join: type[And | Or], condition: Condition) -> tuple[Filter, ...]:
+    # A chain of a hundred conditions stays flat: nested, it would be too deep for a database's parser.
+    filter = condition.filter
+    return filter.conditions if isinstance(filter, And | Or) and isinstance(filter, join) else (filter,)
 
 
 class Field:
@@ -213,8 +219,7 @@ def split_path(name: str) -> tuple[str, ...]:
     """Split ``a.b`` into its keys; ``\\.`` keeps a dot."""
     if not isinstance(name, str) or not name:
         raise FilterError(f"a filter needs a field's name, not {name!r}")
-    if "\0" in name:
-        raise FilterError("a field's name cannot hold NUL")
+    _check_string("a field's name", name)
     keys = tuple(key.replace("\\.", ".") for key in re.split(r"(?<!\\)\.", name))
     if not all(keys):
         raise FilterError(f"the field {name!r} has an empty part; write a dot in a key as \\.")
@@ -290,6 +295,13 @@ def _scalar(name: str, value: object) -> Scalar:
         raise FilterError(f"{name!r} compared with {value}: takes finite numbers")
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         raise FilterError(f"{name!r} compared with {value}: beyond 64 bits")
-    if isinstance(value, str) and "\0" in value:
-        raise FilterError(f"{name!r} compared with a string that holds NUL, which no document can hold")
+    if isinstance(value, str):
+        _check_string(f"the value that {name!r} is compared with", value)
     return value
+
+
+def _check_string(what: str, text: str) -> None:
+    if "\0" in text:
+        raise FilterError(f"{what} holds NUL, which no document can hold")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise FilterError(f"{what} holds a lone surrogate, which no document can hold")

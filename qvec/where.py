@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from qvec.errors import FilterError
 from qvec.filters import And, Compare, Condition, Exists, Field, Filter, Not, Op, Or, Where
 
+MAX_DEPTH = 64
+"""How deep a filter may be nested: beyond any real use, and within every database's parser and Python's stack."""
+
 _JOINS = {"AND", "OR", "NOT"}
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -35,9 +38,9 @@ def to_filter(where: Where) -> Filter | None:
     if where is None:
         return None
     if isinstance(where, Condition):
-        return where.filter
+        return _shallow(where.filter)
     if isinstance(where, Compare | Exists | And | Or | Not):
-        return where
+        return _shallow(where)
     if isinstance(where, str):
         return parse(where)
     if isinstance(where, Mapping):
@@ -51,25 +54,10 @@ def from_dict(form: Mapping[str, object]) -> Filter:
     Raises:
         FilterError: it cannot be read.
     """
-    if "operator" not in form:
-        return _from_short(form)
-    operator = str(form["operator"])
-    if operator.upper() in _JOINS:
-        conditions = form.get("conditions")
-        if not isinstance(conditions, Sequence) or isinstance(conditions, str):
-            raise FilterError(f"{operator} takes a list of conditions")
-        parts = tuple(_condition(item) for item in conditions)
-        if operator.upper() == "NOT":
-            return Not(parts[0] if len(parts) == 1 else And(parts))
-        return And(parts) if operator.upper() == "AND" else Or(parts)
-    if "field" not in form:
-        raise FilterError(f"the condition with operator {operator!r} names no field")
-    field = form["field"]
-    if not isinstance(field, str):
-        raise FilterError(f"a field's name is a string, not {field!r}")
-    if operator == "exists":
-        return Exists(field)
-    return _compare(field, operator, form.get("value"))
+    try:
+        return _shallow(_from_dict(form))
+    except RecursionError:
+        raise _too_deep() from None
 
 
 def to_dict(filter: Filter) -> dict[str, object]:
@@ -104,11 +92,59 @@ def parse(text: str) -> Filter:
     return found
 
 
+def _from_dict(form: Mapping[str, object]) -> Filter:
+    if "operator" not in form:
+        return _from_short(form)
+    operator = str(form["operator"])
+    if operator.upper() in _JOINS:
+        conditions = form.get("conditions")
+        if not isinstance(conditions, Sequence) or isinstance(conditions, str):
+            raise FilterError(f"{operator} takes a list of conditions")
+        parts = tuple(_condition(item) for item in conditions)
+        if operator.upper() == "NOT":
+            return Not(parts[0] if len(parts) == 1 else And(parts))
+        return And(parts) if operator.upper() == "AND" else Or(parts)
+    if "field" not in form:
+        raise FilterError(f"the condition with operator {operator!r} names no field")
+    field = form["field"]
+    if not isinstance(field, str):
+        raise FilterError(f"a field's name is a string, not {field!r}")
+    if operator == "exists":
+        return Exists(field)
+    return _compare(field, operator, form.get("value"))
+
+
 def _condition(item: object) -> Filter:
-    found = to_filter(item) if isinstance(item, Mapping | Condition | Compare | Exists | And | Or | Not) else None
-    if found is None:
-        raise FilterError(f"a condition is a dict, not {item!r}")
-    return found
+    if isinstance(item, Mapping):
+        return _from_dict(item)
+    if isinstance(item, Condition):
+        return item.filter
+    if isinstance(item, Compare | Exists | And | Or | Not):
+        return item
+    raise FilterError(f"a condition is a dict, not {item!r}")
+
+
+def _shallow(filter: Filter) -> Filter:
+    level: list[Filter] = [filter]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inner(outer)]
+        if not level:
+            return filter
+    raise _too_deep()
+
+
+def _inner(filter: Filter) -> Sequence[Filter]:
+    match filter:
+        case And(conditions) | Or(conditions):
+            return conditions
+        case Not(condition):
+            return (condition,)
+        case _:
+            return ()
+
+
+def _too_deep() -> FilterError:
+    return FilterError(f"the filter is nested deeper than {MAX_DEPTH} levels")
 
 
 def _from_short(form: Mapping[str, object]) -> Filter:
@@ -149,6 +185,7 @@ def _scan(text: str) -> list[_Token]:
     while at < stop:
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
+            at += len(text[at:]) - len(text[at:].lstrip())
             raise FilterError(f"cannot read the filter at character {at}: {text[at : at + 20]!r}")
         found.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         at = match.end()
@@ -160,6 +197,7 @@ class _Parser:
         self.text = text
         self.tokens = tokens
         self.at = 0
+        self.depth = 0
 
     def disjunction(self) -> Filter:
         parts = [self._conjunction()]
@@ -178,13 +216,19 @@ class _Parser:
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _negation(self) -> Filter:
+        if not (self._peek() == "not" or self._peek() == "("):
+            return self._comparison()
+        self.depth += 1
+        if self.depth >= MAX_DEPTH:
+            raise _too_deep()
         if self._take("not"):
-            return Not(self._negation())
-        if self._take("("):
-            inner = self.disjunction()
+            found: Filter = Not(self._negation())
+        else:
+            self._need("(")
+            found = self.disjunction()
             self._need(")")
-            return inner
-        return self._comparison()
+        self.depth -= 1
+        return found
 
     def _comparison(self) -> Filter:
         if self._peek() == "exists" and self._peek(1) == "(":
@@ -212,7 +256,8 @@ class _Parser:
         raise self._error("a comparison (=, !=, <, <=, >, >=, in, contains, starts with)")
 
     def _field(self) -> str:
-        if self.at < len(self.tokens) and self.tokens[self.at].kind in {"word", "quoted"}:
+        named = self.at < len(self.tokens) and self.tokens[self.at].kind in {"word", "quoted"}
+        if named and self._peek() not in {"and", "or", "not"}:
             self.at += 1
             return self.tokens[self.at - 1].text.strip("`")
         raise self._error("a field")
