@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 
 from qvec.adapter import Adapter
+from qvec.checks import MAX_DEPTH
 from qvec.errors import InvalidInputError, PartialWriteError
 from qvec.filters import Compare, Op
 from qvec.testing.base import SuiteBase, fill, ids_of, make, need_lexical, scan_all
 from qvec.testing.corpus import CORPUS, DIM, NASTY_IDS, NASTY_TEXTS, numbered, vectors_for
 from qvec.types import Document, Value
+
+
+def _nested(depth: int) -> Value:
+    found: Value = "inmost"
+    for level in range(depth):
+        found = [found] if level % 2 else {"key": found}
+    return found
+
 
 METADATA: dict[str, Mapping[str, Value]] = {
     "empty": {},
@@ -28,6 +37,7 @@ METADATA: dict[str, Mapping[str, Value]] = {
     "names that adapters use": {"id": "x", "text": "y", "vector": [1.0], "metadata": {"metadata": 1}, "source": "s"},
     "quotes": {"name": "O'Brien", "sql": "'; DROP TABLE x; --", "back": "a\\b\\", "percent": "100%_", "brace": "{}$1"},
     "long": {"value": "长" * 3000},
+    "deep": {"list": _nested(MAX_DEPTH - 2), "wide": {f"key {i}": i for i in range(300)}},
 }
 REFUSED: dict[str, Document] = {
     "NUL in the text": Document("bad", "a\0b"),
@@ -41,6 +51,8 @@ REFUSED: dict[str, Document] = {
     "NaN in the metadata": Document("bad", "text", {"key": math.nan}),
     "infinity in the metadata": Document("bad", "text", {"deep": {"key": math.inf}}),
     "an integer beyond 64 bits": Document("bad", "text", {"key": 2**63}),
+    "metadata nested beyond the limit": Document("bad", "text", {"key": _nested(MAX_DEPTH)}),
+    "NUL in the digest": Document("bad", "text", {}, "", "a\0b"),
 }
 
 
