@@ -52,6 +52,17 @@ def test_an_installed_adapter_passes_the_suite_in_two_lines(site: Path):
     assert int(re.search(r"(\d+) passed", printed)[1]) > 400
 
 
+@pytest.mark.parametrize("package", ["pytest", "hypothesis"])
+def test_the_suite_says_what_it_needs(package: str, tmp_path: Path):
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "try: import qvec.testing\n"
+        f"except ImportError as exc: assert 'pip install {package}' in str(exc), exc\n"
+        "else: raise AssertionError('imported')\n"
+    )
+    _run([sys.executable, "-c", code], tmp_path)
+
+
 def _run(command: list[str], folder: Path, *path: Path) -> str:
     done = subprocess.run(
         command,
