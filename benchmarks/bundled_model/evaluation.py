@@ -1,0 +1,142 @@
+"""Score the model, BM25 and all-MiniLM-L6-v2 on every held-out set, alone and fused."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.bundled_model.places import Row, cache, read_rows, shared_data
+from qvec.lexical import idf, term_frequencies, term_score, tokens
+
+DEPTH = 100
+Vectors = NDArray[np.float32]
+Run = list[list[tuple[int, float]]]
+SMALL_GRADE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Hold one retrieval set: parallel lists of texts, and for each query the grade of its relevant documents."""
+
+    name: str
+    documents: list[str]
+    queries: list[str]
+    relevant: list[dict[int, int]]
+
+
+def load_tasks() -> list[Task]:
+    """Read every set that the model is judged on."""
+    found = [
+        *_folder("pyhow_zh", by="lang"),
+        *_folder("pyhow_zh", by="lang", field="sig", suffix="_sig"),
+        *_folder("pyapi_zh", by="lang", field="sig", suffix="_sig", only=("zh",)),
+        *_folder("pyapi_zh", by="lang", field="sig", suffix="_sig_held", only=("zh",), held=True),
+        *_folder("hutool_zh", by="lang"),
+        *_folder("zh_pydoc", by="lang"),
+        *_folder("tldr", by="lang"),
+        *_folder("mbpp_zh", by="lang"),
+        *_folder("lancet_go", by="lang"),
+        *_folder("cosqa", by="split"),
+        *_folder("cosqa", by="split", field="text_nodoc", suffix="_nodoc", only=("test",)),
+        *_folder("odex", by="lang"),
+    ]
+    return [*found, _held_packages()]
+
+
+def _folder(
+    name: str, *, by: str, field: str = "text", suffix: str = "", only: Sequence[str] = (), held: bool = False
+) -> list[Task]:
+    folder = shared_data() / name
+    corpus = list(read_rows(folder / "corpus.jsonl.gz"))
+    place = {row["id"]: i for i, row in enumerate(corpus)}
+    grades: dict[str, dict[int, int]] = defaultdict(dict)
+    for row in read_rows(folder / "qrels.jsonl.gz"):
+        grades[row["query_id"]][place[row["doc_id"]]] = int(row["score"])
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in read_rows(folder / "queries.jsonl.gz"):
+        if row["id"] in grades and (not held or row.get("held_mod")):
+            groups[row[by]].append(row)
+    texts = [row.get(field) or row["text"] for row in corpus]
+    return [
+        Task(f"{name}{suffix}/{group}", texts, [r["text"] for r in rows], [grades[r["id"]] for r in rows])
+        for group, rows in sorted(groups.items())
+        if not only or group in only
+    ]
+
+
+def _held_packages(queries: int = 3000) -> Task:
+    rows = list(read_rows(cache() / "held.jsonl.gz"))
+    chosen = np.random.default_rng(0).permutation(len(rows))[:queries]
+    return Task(
+        "held_packages/en", [row["c"] for row in rows], [rows[i]["q"] for i in chosen], [{int(i): 1} for i in chosen]
+    )
+
+
+def dense_run(queries: Vectors, documents: Vectors) -> Run:
+    """Search exactly by inner product."""
+    run: Run = []
+    for start in range(0, len(queries), 256):
+        scores = queries[start : start + 256] @ documents.T
+        top = np.argpartition(-scores, min(DEPTH, scores.shape[1] - 1), axis=1)[:, :DEPTH]
+        for row, columns in zip(scores, top, strict=True):
+            best = columns[np.argsort(-row[columns], kind="stable")]
+            run.append([(int(c), float(row[c])) for c in best])
+    return run
+
+
+def lexical_run(task: Task) -> Run:
+    """Search by BM25 over qvec's own tokens."""
+    postings: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    lengths = np.zeros(len(task.documents))
+    for i, document in enumerate(task.documents):
+        frequencies = term_frequencies(document)
+        lengths[i] = sum(frequencies.values())
+        for term, count in frequencies.items():
+            postings[term].append((i, count))
+    average = float(lengths.mean())
+    run: Run = []
+    for query in task.queries:
+        scores: Counter[int] = Counter()
+        for term, times in Counter(tokens(query)).items():
+            found = postings.get(term, [])
+            weight = times * idf(len(lengths), len(found))
+            for i, count in found:
+                scores[i] += weight * term_score(count, lengths[i], average)
+        run.append(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:DEPTH])
+    return run
+
+
+def fused_run(task: Task, dense: Run, lexical: Run, weight: Callable[[str], float]) -> Run:
+    """Fuse two runs by reciprocal rank (constant 60), the lexical leg weighted by its query."""
+    run: Run = []
+    for query, left, right in zip(task.queries, dense, lexical, strict=True):
+        share = weight(query)
+        scores: Counter[int] = Counter()
+        for rank, (i, _) in enumerate(left, 1):
+            scores[i] += 1 / (60 + rank)
+        for rank, (i, _) in enumerate(right, 1):
+            scores[i] += share / (60 + rank)
+        run.append(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:DEPTH])
+    return run
+
+
+def measure(task: Task, run: Run) -> dict[str, float]:
+    """Average MRR@10 and nDCG@10 (gain = grade, log2 discount) over a task's queries."""
+    reciprocal = gain = 0.0
+    for hits, relevant in zip(run, task.relevant, strict=True):
+        ranks = [rank for rank, (i, _) in enumerate(hits[:10], 1) if i in relevant]
+        reciprocal += 1 / ranks[0] if ranks else 0
+        ideal = sum(g / math.log2(r + 1) for r, g in enumerate(sorted(relevant.values(), reverse=True)[:10], 1))
+        gain += sum(relevant[hits[r - 1][0]] / math.log2(r + 1) for r in ranks) / ideal
+    count = len(task.queries)
+    return {"mrr@10": round(reciprocal / count, 4), "ndcg@10": round(gain / count, 4)}
+
+
+def mean_reciprocal(figures: Mapping[str, Mapping[str, float]]) -> float:
+    """Average a table's MRR@10, for choosing between runs."""
+    return float(np.mean([row["mrr@10"] for row in figures.values()]))

