@@ -95,10 +95,13 @@ def _profile(name: str, place: Path) -> str:
 
 def _database(settings: Settings) -> dict[str, object]:
     """Connect to the configured database, unless that would make it."""
-    from qvec.registry import open_adapter
+    from qvec.registry import adapter_class, open_adapter
 
     uri = settings.uri
-    if not uri.host and uri.path and not Path(uri.path).exists():
+    embedded = adapter_class(uri.scheme).embedded_uri(".qvec")
+    # A server may be addressed without a host too: postgresql:///db is a Unix socket.
+    is_file = embedded is not None and embedded.scheme == uri.scheme and not uri.host
+    if is_file and uri.path and not Path(uri.path).exists():
         return {"uri": str(uri), "state": "not made yet; qvec index makes it"}
     adapter = open_adapter(uri)
     try:
