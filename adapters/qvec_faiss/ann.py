@@ -1,0 +1,181 @@
+"""The FAISS index of a collection: built from the store, kept as a snapshot file, thrown away when it is no good."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qvec.errors import ConfigError, MissingDriverError
+from qvec.types import CollectionSpec, IndexKind, Metric, Vectors
+from qvec_faiss.mirror import Ints, read_vectors
+
+log = logging.getLogger(__name__)
+
+AUTO_FLAT = 20_000
+"""Up to so many documents, ``auto`` searches exactly: a few milliseconds, and no neighbour missed."""
+
+_BLOCK = 8192
+_REBUILD_DEAD_SHARE = 0.2
+_REBUILD_TAIL_SHARE = 0.1
+_TAIL = 1000
+_DEFAULT_EF = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Ann:
+    """An index over some of a collection's seqs, which are its ids.
+
+    Attributes:
+        index: ``faiss.IndexIDMap2``.
+        seqs: the ids in it, ascending.
+        on_gpu: it takes no filter there, and is brought back to be saved.
+    """
+
+    index: Any
+    seqs: Ints
+    on_gpu: bool = False
+
+
+def faiss() -> Any:
+    """Load the driver; only an index needs it, so a small collection is opened without."""
+    try:
+        import faiss as driver
+    except ImportError as exc:
+        raise MissingDriverError("faiss", "faiss") from exc
+    return driver
+
+
+def gpus(device: str) -> int:
+    """Count the GPUs to use; only a FAISS that was built for them is loaded to ask.
+
+    Raises:
+        ConfigError: a GPU is demanded, and FAISS sees none.
+    """
+    if device == "cpu" or (device == "auto" and not _built_for_gpu()):
+        return 0
+    seen = int(getattr(faiss(), "get_num_gpus", int)())
+    if device == "gpu" and not seen:
+        raise ConfigError('device=gpu, but FAISS sees no GPU: pip install "qvec[faiss-gpu]", or take device=auto')
+    return seen
+
+
+def kind_for(spec: CollectionSpec, documents: int) -> IndexKind:
+    """Say which index a collection of this size has."""
+    if spec.index.kind != "auto":
+        return spec.index.kind
+    return "hnsw" if documents > AUTO_FLAT else "flat"
+
+
+def is_stale(ann: Ann | None, live: Ints) -> bool:
+    """Tell whether too much was added or deleted since the index was built."""
+    if ann is None:
+        return True
+    kept = int(np.isin(ann.seqs, live, assume_unique=True).sum())
+    dead, tail = len(ann.seqs) - kept, len(live) - kept
+    return dead > _REBUILD_DEAD_SHARE * len(ann.seqs) or tail > max(_TAIL, _REBUILD_TAIL_SHARE * len(live))
+
+
+def build(connection: sqlite3.Connection, number: int, spec: CollectionSpec, live: Ints, *, gpu: bool) -> Ann:
+    """Build the index from the store, a block at a time."""
+    driver = faiss()
+    index = driver.IndexIDMap2(_empty(driver, spec, len(live)))
+    if not index.is_trained:
+        every = max(1, len(live) // 50_000)
+        index.train(read_vectors(connection, number, live[::every], spec.dim, spec.metric)[1])
+    for start in range(0, len(live), _BLOCK):
+        block, vectors = read_vectors(connection, number, live[start : start + _BLOCK], spec.dim, spec.metric)
+        index.add_with_ids(vectors, block)
+    seqs = np.sort(driver.vector_to_array(index.id_map))
+    on_gpu = gpu and kind_for(spec, len(live)) != "hnsw"
+    return Ann(driver.index_cpu_to_all_gpus(index) if on_gpu else index, seqs, on_gpu)
+
+
+def save(ann: Ann, path: Path) -> None:
+    """Write the snapshot beside and move it into place, so that no reader meets half a file."""
+    driver = faiss()
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    driver.write_index(driver.index_gpu_to_cpu(ann.index) if ann.on_gpu else ann.index, str(beside))
+    beside.replace(path)
+
+
+def load(path: Path, spec: CollectionSpec, last_seq: int) -> Ann | None:
+    """Read the snapshot; None when there is none, or it is damaged or not of this collection."""
+    if not path.is_file():
+        return None
+    driver = faiss()
+    try:
+        index = driver.read_index(str(path))
+        seqs = np.sort(driver.vector_to_array(index.id_map))
+    except (RuntimeError, AttributeError) as exc:
+        log.warning("the FAISS snapshot %s cannot be read and will be built again: %s", path, exc)
+        return None
+    if index.d != spec.dim or (len(seqs) and seqs[-1] > last_seq):
+        log.warning("the FAISS snapshot %s is of another collection and will be built again", path)
+        return None
+    return Ann(index, seqs)
+
+
+def search(
+    ann: Ann, vectors: Vectors, k: int, allowed: Ints | None, ef: int | None
+) -> tuple[NDArray[np.float32], Ints]:
+    """Ask the index for the nearest ids, best first, -1 where there are none.
+
+    Args:
+        ann: the index.
+        vectors: ``(n, dim)``, prepared.
+        k: ids wanted.
+        allowed: the only ids that may come back; None for all.
+        ef: HNSW breadth, or number of IVF cells.
+    """
+    if ann.on_gpu:
+        return ann.index.search(vectors, k)  # type: ignore[no-any-return]
+    driver = faiss()
+    inner = driver.downcast_index(ann.index.index)
+    selector = None if allowed is None else driver.IDSelectorBatch(allowed)
+    if isinstance(inner, driver.IndexHNSW):
+        parameters = driver.SearchParametersHNSW(sel=selector, efSearch=max(ef or _DEFAULT_EF, k))
+    elif isinstance(inner, driver.IndexIVF):
+        parameters = driver.SearchParametersIVF(sel=selector, nprobe=min(ef or _default_nprobe(inner), inner.nlist))
+    else:
+        parameters = driver.SearchParameters(sel=selector)
+    scores, ids = ann.index.search(vectors, k, params=parameters)
+    return scores, ids
+
+
+def _built_for_gpu() -> bool:
+    for distribution in ("faiss-gpu-cu12", "faiss-gpu-cu11", "faiss-gpu"):
+        try:
+            return bool(version(distribution))
+        except PackageNotFoundError:
+            continue
+    return False
+
+
+def _default_nprobe(inner: Any) -> int:
+    return max(8, int(inner.nlist) // 8)
+
+
+def _empty(driver: Any, spec: CollectionSpec, documents: int) -> Any:
+    metric = driver.METRIC_L2 if spec.metric is Metric.L2 else driver.METRIC_INNER_PRODUCT
+    kind = kind_for(spec, documents)
+    if kind == "hnsw":
+        index = driver.IndexHNSWFlat(spec.dim, spec.index.m, metric)
+        index.hnsw.efConstruction = spec.index.ef_construction
+        return index
+    if kind == "ivf":
+        # FAISS wants about 39 points a cell to train on; 4 sqrt(n) cells is its own rule of thumb.
+        cells = spec.index.nlist or max(1, min(int(4 * documents**0.5), documents // 39))
+        quantizer = driver.IndexFlat(spec.dim, metric)
+        index = driver.IndexIVFFlat(quantizer, spec.dim, min(cells, max(documents, 1)), metric)
+        index.own_fields = True
+        quantizer.this.disown()
+        return index
+    return driver.IndexFlat(spec.dim, metric)

@@ -1,0 +1,144 @@
+"""The dense leg's state: each collection's mirror and index, caught up at every search with what any process wrote."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from qvec.filters import Filter
+from qvec.types import Vectors
+from qvec_faiss import ann, rows
+from qvec_faiss.ann import Ann
+from qvec_faiss.errors import mapped
+from qvec_faiss.mirror import Ints, Mirror, catch_up, prepared, read_vectors, with_vectors
+from qvec_faiss.schema import Connections, Entry
+from qvec_faiss.search import Ranked, exact, in_order, score
+
+_EXACT_SHARE = 0.05
+_EXACT_AT_MOST = 2000
+_TIES = 32
+
+
+@dataclass(slots=True)
+class _State:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    mirror: Mirror = field(default_factory=Mirror)
+    index: Ann | None = None
+    tried: bool = False
+
+
+class DenseLeg:
+    """Searches vectors; safe to use from several threads."""
+
+    def __init__(self, connections: Connections, *, device: str) -> None:
+        self._connections = connections
+        self._gpu = ann.gpus(device) > 0
+        self._states: dict[int, _State] = {}
+        self._lock = threading.Lock()
+
+    def forget(self, entry: Entry) -> None:
+        """Let go of a dropped collection and its snapshot."""
+        with self._lock:
+            self._states.pop(entry.number, None)
+        with mapped(str(self._connections.folder)):
+            self._snapshot(entry).unlink(missing_ok=True)
+
+    def mirror(self, entry: Entry) -> Mirror:
+        """Return the collection's mirror, caught up."""
+        state = self._state(entry)
+        with state.lock, self._connections.snapshot() as connection:
+            state.mirror = catch_up(connection, entry.number, state.mirror, entry.spec.dim, entry.spec.metric)
+            return state.mirror
+
+    def refresh(self, entry: Entry) -> None:
+        """Build the index when there is none or it has fallen behind, and save its snapshot."""
+        live = self.mirror(entry).live_seqs
+        state = self._state(entry)
+        flat = ann.kind_for(entry.spec, len(live)) == "flat"
+        if not len(live) or (flat and not self._gpu):
+            return
+        with state.lock, self._connections.read() as connection:
+            self._load(entry, state)
+            if not ann.is_stale(state.index, live):
+                return
+            state.index = ann.build(connection, entry.number, entry.spec, live, gpu=self._gpu)
+            if not flat:
+                ann.save(state.index, self._snapshot(entry))
+
+    def search(self, entry: Entry, vectors: Vectors, k: int, filter: Filter | None, ef: int | None) -> list[Ranked]:
+        """Rank the nearest records of each query as (seq, score), best first, ties by id."""
+        queries = prepared(vectors, entry.spec.metric)
+        live = self.mirror(entry).live_seqs
+        with self._connections.read() as connection:
+            allowed = rows.seqs_where(connection, entry.number, filter)
+        wanted = live if allowed is None else np.intersect1d(live, allowed, assume_unique=True)
+        state = self._state(entry)
+        if ann.kind_for(entry.spec, len(live)) != "flat":
+            with state.lock:
+                self._load(entry, state)
+        index = state.index
+        narrow = len(wanted) <= max(k, _EXACT_AT_MOST, _EXACT_SHARE * len(live)) and allowed is not None
+        if index is None or (index.on_gpu and allowed is not None):
+            return self._exact(entry, state, queries, wanted, k)
+        if narrow:
+            return self._read_and_rank(entry, queries, wanted, k)
+        return self._approximate(entry, index, queries, wanted, k, ef)
+
+    def _exact(self, entry: Entry, state: _State, queries: Vectors, wanted: Ints, k: int) -> list[Ranked]:
+        with state.lock, self._connections.snapshot() as connection:
+            caught_up = catch_up(connection, entry.number, state.mirror, entry.spec.dim, entry.spec.metric)
+            mirror = with_vectors(connection, entry.number, caught_up, entry.spec.dim, entry.spec.metric)
+            state.mirror = mirror
+        assert mirror.vectors is not None
+        if len(wanted) == len(mirror.seqs):
+            return exact(queries, mirror.vectors, mirror.seqs, k, entry.spec.metric, self._ids_of(entry))
+        places = np.flatnonzero(np.isin(mirror.seqs, wanted))
+        return exact(queries, mirror.vectors[places], mirror.seqs[places], k, entry.spec.metric, self._ids_of(entry))
+
+    def _read_and_rank(self, entry: Entry, queries: Vectors, wanted: Ints, k: int) -> list[Ranked]:
+        with self._connections.read() as connection:
+            seqs, vectors = read_vectors(connection, entry.number, wanted, entry.spec.dim, entry.spec.metric)
+        return exact(queries, vectors, seqs, k, entry.spec.metric, self._ids_of(entry))
+
+    def _approximate(
+        self, entry: Entry, index: Ann, queries: Vectors, wanted: Ints, k: int, ef: int | None
+    ) -> list[Ranked]:
+        covered = np.isin(wanted, index.seqs, assume_unique=True)
+        inside, tail = wanted[covered], wanted[~covered]
+        depth = min(k + _TIES, len(inside))
+        allowed = None if len(inside) == len(index.seqs) or index.on_gpu else inside
+        with mapped(str(self._connections.folder)):
+            _, found = ann.search(index, queries, max(depth, 1), allowed, ef)
+        answers: list[Ranked] = []
+        for query, ids in zip(queries, found, strict=True):
+            near = ids[ids >= 0]
+            if len(near) < depth:  # the graph was cut off by the filter: look at everything instead
+                near = inside
+            with self._connections.read() as connection:
+                seqs, vectors = read_vectors(
+                    connection, entry.number, np.union1d(near, tail), entry.spec.dim, entry.spec.metric
+                )
+            answers.append(in_order(seqs, score(query, vectors, entry.spec.metric), k, self._ids_of(entry)))
+        return answers
+
+    def _load(self, entry: Entry, state: _State) -> None:
+        if state.index is None and not state.tried:
+            state.tried = True
+            state.index = ann.load(self._snapshot(entry), entry.spec, state.mirror.last_seq)
+
+    def _ids_of(self, entry: Entry) -> rows.IdsOf:
+        def look_up(seqs: Ints) -> dict[int, str]:
+            with self._connections.read() as connection:
+                return rows.ids_of(connection, entry.number, seqs)
+
+        return look_up
+
+    def _state(self, entry: Entry) -> _State:
+        with self._lock:
+            return self._states.setdefault(entry.number, _State())
+
+    def _snapshot(self, entry: Entry) -> Path:
+        return self._connections.folder / f"{entry.number}.faiss"

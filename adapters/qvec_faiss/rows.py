@@ -1,0 +1,137 @@
+"""Reading and writing a collection's rows in SQLite."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from qvec.filters import Filter
+from qvec.types import Batch, Document, Vectors
+from qvec_faiss.filters import compile_filter
+from qvec_faiss.lexical import counted, write_postings
+from qvec_faiss.mirror import Ints
+from qvec_faiss.schema import Entry
+
+IdsOf: TypeAlias = Callable[[Ints], dict[int, str]]
+_COLUMNS = "id, text, metadata, source, digest"
+_AMONG = "(SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What can be worked out of documents before the write lock is taken."""
+
+    counts: list[Counter[str]]
+    lengths: list[int]
+    metadata: list[str]
+
+
+def prepare(documents: Sequence[Document]) -> Prepared:
+    """Count tokens and write metadata as JSON."""
+    counts, lengths = counted(documents)
+    return Prepared(counts, lengths, [json.dumps(document.metadata, ensure_ascii=False) for document in documents])
+
+
+def replace(
+    connection: sqlite3.Connection, number: int, documents: Sequence[Document], vectors: Vectors, prepared: Prepared
+) -> None:
+    """Write documents under new seqs, after taking away what had their ids."""
+    delete(connection, number, [document.id for document in documents])
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (f"documents_{number:d}",)).fetchone()
+    first = (row[0] if row else 0) + 1
+    seqs = range(first, first + len(documents))
+    connection.executemany(
+        f"INSERT INTO documents_{number:d} VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (seq, document.id, document.source, document.digest, document.text, metadata, length)
+            for seq, document, metadata, length in zip(
+                seqs, documents, prepared.metadata, prepared.lengths, strict=True
+            )
+        ),
+    )
+    connection.executemany(
+        f"INSERT INTO vectors_{number:d} VALUES (?, ?)", zip(seqs, vectors.astype("<f4", copy=False), strict=True)
+    )
+    write_postings(connection, number, seqs, prepared.counts)
+
+
+def delete(connection: sqlite3.Connection, number: int, ids: Sequence[str]) -> None:
+    """Take records away and log their seqs as dead; their postings are passed over from then on."""
+    sql = f"SELECT seq FROM documents_{number:d} WHERE id IN {_AMONG}"
+    dead = connection.execute(sql, (json.dumps(list(ids)),)).fetchall()
+    for table in ("documents", "vectors"):
+        connection.executemany(f"DELETE FROM {table}_{number:d} WHERE seq = ?", dead)
+    connection.executemany(f"INSERT INTO dead_{number:d} (seq) VALUES (?)", dead)
+
+
+def by_id(connection: sqlite3.Connection, number: int, ids: Sequence[str]) -> dict[str, Document]:
+    """Read records by id."""
+    sql = f"SELECT {_COLUMNS} FROM documents_{number:d} WHERE id IN {_AMONG}"
+    return {row[0]: _document(row) for row in connection.execute(sql, (json.dumps(list(ids)),))}
+
+
+def by_seq(connection: sqlite3.Connection, number: int, seqs: Sequence[int]) -> dict[int, Document]:
+    """Read records by seq."""
+    sql = f"SELECT {_COLUMNS}, seq FROM documents_{number:d} WHERE seq IN {_AMONG}"
+    return {row[-1]: _document(row) for row in connection.execute(sql, (json.dumps(list(seqs)),))}
+
+
+def ids_of(connection: sqlite3.Connection, number: int, seqs: Ints) -> dict[int, str]:
+    """Read the ids of seqs; what is gone has none."""
+    sql = f"SELECT seq, id FROM documents_{number:d} WHERE seq IN {_AMONG}"
+    return dict(connection.execute(sql, (json.dumps(seqs.tolist()),)))
+
+
+def digests(connection: sqlite3.Connection, number: int, sources: Iterable[str]) -> dict[str, str]:
+    """Read the digests of all records of these sources."""
+    sql = f"SELECT id, digest FROM documents_{number:d} WHERE source IN {_AMONG}"
+    return dict(connection.execute(sql, (json.dumps(list(sources)),)))
+
+
+def seqs_where(connection: sqlite3.Connection, number: int, filter: Filter | None) -> Ints | None:
+    """Find the seqs that a filter matches, ascending; None without a filter."""
+    if filter is None:
+        return None
+    condition, parameters = compile_filter(filter)
+    sql = f"SELECT seq FROM documents_{number:d} WHERE {condition} ORDER BY seq"
+    return np.array([row[0] for row in connection.execute(sql, parameters)], np.int64)
+
+
+def last_seq(connection: sqlite3.Connection, number: int) -> int:
+    """Return the highest seq there is."""
+    return int(connection.execute(f"SELECT coalesce(max(seq), 0) FROM documents_{number:d}").fetchone()[0])
+
+
+def page(
+    connection: sqlite3.Connection,
+    entry: Entry,
+    filter: Filter | None,
+    *,
+    after: int,
+    last: int,
+    size: int,
+    vectors: bool,
+) -> tuple[int, Batch] | None:
+    """Read the next records in order of seq, and the seq to go on after; None at the end."""
+    condition, parameters = compile_filter(filter)
+    columns = f"{_COLUMNS}, documents.seq" + (", vector" if vectors else "")
+    join = f"JOIN vectors_{entry.number:d} AS vectors ON vectors.seq = documents.seq" if vectors else ""
+    sql = (
+        f"SELECT {columns} FROM documents_{entry.number:d} AS documents {join} "
+        f"WHERE documents.seq > ? AND documents.seq <= ? AND {condition} ORDER BY documents.seq LIMIT ?"
+    )
+    found = connection.execute(sql, (after, last, *parameters, size)).fetchall()
+    if not found:
+        return None
+    matrix = np.frombuffer(b"".join(row[6] for row in found), "<f4").reshape(-1, entry.spec.dim) if vectors else None
+    return found[-1][5], Batch([_document(row) for row in found], None if matrix is None else matrix.astype(np.float32))
+
+
+def _document(row: tuple[str, ...]) -> Document:
+    return Document(row[0], row[1], json.loads(row[2]), row[3], row[4])

@@ -1,0 +1,166 @@
+"""The SQLite file of a FAISS folder: its tables, and the connections of each thread to it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from qvec.errors import BackendConnectionError, CollectionNotFoundError
+from qvec.types import CollectionSpec, IndexSpec, Metric, Passport
+from qvec_faiss.errors import mapped
+from qvec_faiss.filters import MATCHES, python_matches
+
+FILE_NAME = "qvec.sqlite"
+BUSY_SECONDS = 30.0
+
+_CATALOGUE = """
+CREATE TABLE IF NOT EXISTS collections (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, spec TEXT NOT NULL,
+    documents INTEGER NOT NULL DEFAULT 0, tokens INTEGER NOT NULL DEFAULT 0)
+"""
+
+# `seq` is never used twice: a replaced document gets a new one, so an index can be caught up by what is above its
+# last seq and by the log of what died.
+_TABLES = (
+    "CREATE TABLE documents_{n} (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, "
+    "digest TEXT NOT NULL, text TEXT NOT NULL, metadata TEXT NOT NULL, tokens INTEGER NOT NULL)",
+    "CREATE INDEX documents_{n}_source ON documents_{n} (source)",
+    "CREATE TABLE vectors_{n} (seq INTEGER PRIMARY KEY, vector BLOB NOT NULL)",
+    "CREATE TABLE dead_{n} (entry INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL)",
+    "CREATE TABLE postings_{n} (term TEXT NOT NULL, segment INTEGER NOT NULL, seqs BLOB NOT NULL, "
+    "frequencies BLOB NOT NULL, PRIMARY KEY (term, segment)) WITHOUT ROWID",
+)
+_NAMES = ("documents", "vectors", "dead", "postings")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A collection in the catalogue; its tables end in its number."""
+
+    number: int
+    spec: CollectionSpec
+
+
+class Connections:
+    """One SQLite connection a thread, all closed by `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        with mapped(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
+        with self.read() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+        with self.write() as connection:
+            connection.execute(_CATALOGUE)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Give this thread's connection; errors come out as qvec's."""
+        with mapped(str(self.folder)):
+            yield self._connection()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Give this thread's connection inside a read transaction: all that is read is of one moment."""
+        with mapped(str(self.folder)):
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Give this thread's connection inside a transaction that is committed, or undone on an error."""
+        with mapped(str(self.folder)):
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        with self._lock:
+            self._closed = True
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+
+    def _connection(self) -> sqlite3.Connection:
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if self._closed:
+            raise BackendConnectionError(f"the FAISS folder {self.folder} was closed; connect again")
+        if found is None:
+            found = sqlite3.connect(
+                self.folder / FILE_NAME, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            # FULL: an upsert that returned survives a power cut, at one sync a call.
+            found.executescript("PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA mmap_size = 1073741824")
+            found.create_function(MATCHES, 2, python_matches, deterministic=True)
+            self._local.connection = found
+            with self._lock:
+                self._all.append(found)
+        return found
+
+
+def create_tables(connection: sqlite3.Connection, spec: CollectionSpec) -> None:
+    """Enter a collection into the catalogue and make its tables."""
+    cursor = connection.execute("INSERT INTO collections (name, spec) VALUES (?, ?)", (spec.name, _written(spec)))
+    for statement in _TABLES:
+        connection.execute(statement.format(n=int(cursor.lastrowid or 0)))
+
+
+def drop_tables(connection: sqlite3.Connection, entry: Entry) -> None:
+    """Take a collection out of the catalogue with its tables."""
+    connection.execute("DELETE FROM collections WHERE number = ?", (entry.number,))
+    for name in _NAMES:
+        connection.execute(f"DROP TABLE {name}_{entry.number:d}")
+
+
+def find(connection: sqlite3.Connection, name: str) -> Entry | None:
+    """Look a collection up."""
+    row = connection.execute("SELECT number, spec FROM collections WHERE name = ?", (name,)).fetchone()
+    return Entry(row[0], _read(row[1])) if row else None
+
+
+def need(connection: sqlite3.Connection, name: str, folder: Path) -> Entry:
+    """Look a collection up.
+
+    Raises:
+        CollectionNotFoundError: it is not there.
+    """
+    entry = find(connection, name)
+    if entry is None:
+        raise CollectionNotFoundError(f"no collection {name!r} in the FAISS folder {folder}: index into it first")
+    return entry
+
+
+def _written(spec: CollectionSpec) -> str:
+    return json.dumps(asdict(spec), ensure_ascii=False)
+
+
+def _read(text: str) -> CollectionSpec:
+    form = json.loads(text)
+    passport = form["passport"]
+    return CollectionSpec(
+        name=form["name"],
+        dim=form["dim"],
+        metric=Metric(form["metric"]),
+        index=IndexSpec(**form["index"]),
+        passport=Passport(**passport) if passport else None,
+    )
