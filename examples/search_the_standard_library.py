@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import qvec
-from qvec.code.documents import documents_from_path
+from qvec.code import CHUNKER, documents_from_path
 from qvec.registry import embedded_uri
 
 QUERIES = (
@@ -46,7 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     for backend in options.backend or ["faiss", "pgvector", "milvus"]:
         with qvec.connect(embedded_uri(backend, options.folder)) as database:
-            code = database.collection("stdlib")
+            code = database.collection("stdlib", chunker=CHUNKER)
             started = time.perf_counter()
             report = code.index(library(options.root), prune=True)
             seconds = time.perf_counter() - started

@@ -48,6 +48,7 @@ class Collection:
         default_dim: int | None = None,
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
+        chunker: str = "",
     ) -> None:
         self.name = check_name(name)
         self._adapter = adapter
@@ -59,6 +60,7 @@ class Collection:
         self._default_dim = default_dim
         self._metric = Metric(metric)
         self._index = index or IndexSpec()
+        self._chunker = chunker
         self._checked = False
 
     @property
@@ -79,7 +81,7 @@ class Collection:
             PassportMismatchError: it is there with another model, dim or prompt.
         """
         embedder = self._open()
-        passport = passport_of(embedder)
+        passport = passport_of(embedder, chunker=self._chunker)
         spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport)
         self._adapter.create_collection(spec, exist_ok=True)
 

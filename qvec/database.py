@@ -52,6 +52,7 @@ class Database:
         embedder: Embedder | None = None,
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
+        chunker: str = "",
     ) -> Collection:
         """Name a collection, which need not be there yet.
 
@@ -62,6 +63,7 @@ class Database:
             embedder: a model that is loaded already, instead of `model` and `dim`.
             metric: for a new collection.
             index: for a new collection.
+            chunker: what cuts the documents, to be noted in a new collection's passport.
 
         Raises:
             InvalidInputError: the name cannot be used.
@@ -77,6 +79,7 @@ class Database:
             default_dim=self._dim,
             metric=metric,
             index=index,
+            chunker=chunker,
         )
 
     def collections(self) -> list[str]:

@@ -16,7 +16,7 @@ from qvec.filters import normalise
 from qvec.types import Document, Value
 
 DocumentLike: TypeAlias = "str | Mapping[str, object] | Document"
-"""A text; a Document; or a dict with ``text`` and, as wanted, ``id``, ``source``, ``metadata``; the rest is metadata."""
+"""A text; a Document; or a dict with ``text`` and ``id``, ``source``, ``metadata``; all else is metadata."""
 
 _OWN_KEYS = frozenset({"id", "text", "source", "metadata"})
 _PART_ID = re.compile(r"#part\d+$")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import cast
 
 from qvec.adapter import Adapter
 from qvec.embedder import Embedder
-from qvec.errors import ConfigError, UnknownAdapterError
+from qvec.errors import ConfigError, QvecError, UnknownAdapterError
 from qvec.uri import URI
 
 ADAPTERS = "qvec.adapters"
@@ -39,7 +39,7 @@ def adapter_class(name: str) -> type[Adapter]:
     point = _find(ADAPTERS, name)
     if point is None:
         raise UnknownAdapterError(_unknown("backend", name, adapter_names()))
-    return cast("type[Adapter]", point.load())
+    return cast("type[Adapter]", _load(point))
 
 
 def open_adapter(address: str | URI) -> Adapter:
@@ -89,9 +89,18 @@ def load_embedder(model: str, *, dim: int | None = None) -> Embedder:
         raise ConfigError(
             _unknown("model", model, embedder_names()) + "; or a Hugging Face name, Qwen/Qwen3-Embedding-0.6B"
         )
-    maker = point.load()
+    maker = _load(point)
     embedder = maker(name, dim=dim) if name else maker(dim=dim)
     return cast(Embedder, embedder)
+
+
+def _load(point: EntryPoint) -> Callable[..., object]:
+    try:
+        return cast("Callable[..., object]", point.load())
+    except QvecError:
+        raise
+    except (ImportError, AttributeError) as exc:
+        raise ConfigError(f"{point.name} is announced as {point.value}, which cannot be loaded: {exc}") from exc
 
 
 def _find(group: str, name: str) -> EntryPoint | None:

@@ -77,10 +77,12 @@ def _index(
     source: Source, name: str, backend: str | None, model: str | None, dim: int | None, *, prune: bool
 ) -> IndexReport:
     from qvec.cli.progress import Progress
+    from qvec.code import CHUNKER
     from qvec.database import connect
 
     with connect(backend, model=model, dim=dim) as database, Progress() as progress:
-        return database.collection(name, model=model, dim=dim).index(source, prune=prune, progress=progress)
+        chosen = database.collection(name, model=model, dim=dim, chunker=CHUNKER)
+        return chosen.index(source, prune=prune, progress=progress)
 
 
 def _rehearse(source: Source, name: str, *, as_json: bool, verbose: bool) -> None:
