@@ -18,7 +18,7 @@ END = np.zeros(1, np.uint16)
 DEFAULT_TASK = "code_search"
 OTHER_TASKS = 0.15
 MAX_QUERY = 48
-MAX_DOCUMENT = 160
+MAX_DOCUMENT = 300
 # Web questions wrap the same words in these; a summary in a docstring never has them.
 FRAMES = (
     "how to {}",
@@ -138,9 +138,9 @@ class Sampler:
         chance = self.random.random
         parts = self.parts["en_code" if task == "en_self" else task]
         query = parts["q2" if chance() < 0.3 else "q"][row]
-        if task in ("zh_en", "zh_name"):
+        if task == "zh_en":
             document = parts["d"][row]
-            return (document, query) if task == "zh_en" and chance() < 0.4 else (query, document)
+            return (document, query) if chance() < 0.4 else (query, document)
         if task == "en_self":
             return self._question(query, self.frames), self._documented(parts, row, query)
         query = self._question(query, self.frames if task == "en_code" else self.frames_zh)

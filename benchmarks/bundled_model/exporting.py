@@ -22,7 +22,7 @@ MAX_TOKENS = 8192
 def load_bag(name: str) -> Bag:
     """Load the last checkpoint of a training run."""
     saved = torch.load(cache() / f"{name}.pt", weights_only=False)
-    bag = Bag(Shape(saved["model"]["embed"].shape[0], heads=saved["plan"].heads, inner=saved["plan"].inner))
+    bag = Bag(Shape(saved["model"]["embed"].shape[0], inner=saved["plan"].inner))
     bag.load_state_dict(saved["model"])
     return bag.eval()
 
@@ -42,8 +42,8 @@ def export(name: str, folder: Path) -> None:
     rounded *= torch.from_numpy(stored["embed_tokens.weight.scale"])[:, None]
     for part, key in (("q", "q_proj"), ("k", "k_proj")):
         whole = f"layers.0.self_attn.{key}.weight"
-        values = stored[whole].astype(np.float32) * stored[f"{whole}.scale"][:, None]
-        getattr(bag, part).copy_(torch.from_numpy(values))
+        values = torch.from_numpy(stored[whole].astype(np.float32) * stored[f"{whole}.scale"][:, None])
+        getattr(bag, part).copy_(bag.gathered(values))
     bag.embed.copy_(rounded)
     scores = bag.scores(rms(rounded, bag.input_norm))
     scale = stored["embed_tokens.weight.scale"]

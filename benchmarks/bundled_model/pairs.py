@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from benchmarks.bundled_model.forbidden import Forbidden, code_key, first_sentence, load_forbidden, text_key
 from benchmarks.bundled_model.places import Row, cache, read_rows, shared_data, write_rows
@@ -13,7 +14,6 @@ SAME_TEXT = 3
 HELD_QUERIES = 3000
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _NOISE = re.compile(r"`{1,2}|:\w+:|\*\*|[|_]{2,}|<[^>]{1,20}>")
-_PARAMETER = re.compile(r":param\s+\w*\s*([A-Za-z_]\w*)\s*:\s*([^\n:]{2,60})")
 ALIGNED = ("pairs_pydocs_enzh", "pairs_django_enzh", "pairs_mddocs_enzh", "pairs_jupyter_enzh", "pairs_tldr_enzh")
 
 
@@ -21,30 +21,36 @@ def build() -> None:
     """Write pairs.jsonl.gz (training), held.jsonl.gz (functions of held-out packages) and dropped.jsonl.gz."""
     forbidden = load_forbidden()
     dropped: Counter[str] = Counter()
-    seen: Counter[str] = Counter()
-
-    def kept() -> Iterator[Row]:
-        for row in _candidates():
-            if forbidden.hits(row):
-                dropped[row["task"]] += 1
-                continue
-            mark = row["task"] + text_key(row["q"])
-            code = code_key(row["c"]) if "c" in row else text_key(row["d"])
-            seen[mark] += 1
-            seen[f"{mark}\n{code}"] += 1
-            if seen[mark] <= SAME_TEXT and seen[f"{mark}\n{code}"] == 1:
-                yield row
-
-    count = write_rows(cache() / "pairs.jsonl.gz", kept())
+    candidates = itertools.chain(_functions(), aligned())
+    count = write_rows(cache() / "pairs.jsonl.gz", admitted(candidates, forbidden, dropped))
     held = write_rows(cache() / "held.jsonl.gz", _held(forbidden))
     write_rows(cache() / "dropped.jsonl.gz", [{"task": task, "rows": rows} for task, rows in dropped.items()])
     print(f"{count} pairs, {held} held-out functions, dropped for contamination: {dict(dropped)}")
 
 
-def _candidates() -> Iterator[Row]:
-    for row in read_rows(cache() / "functions.jsonl.gz"):
-        if not row["held"]:
-            yield from _function_pairs(row)
+def admitted(candidates: Iterable[Row], forbidden: Forbidden, dropped: Counter[str]) -> Iterator[Row]:
+    """Pass on the pairs that repeat no evaluation text or code, each text a few times at most.
+
+    Args:
+        candidates: pairs.
+        forbidden: what they may not contain.
+        dropped: counts the refused pairs of each task.
+    """
+    seen: Counter[str] = Counter()
+    for row in candidates:
+        if forbidden.hits(row):
+            dropped[row["task"]] += 1
+            continue
+        mark = row["task"] + text_key(row["q"])
+        other = code_key(row["c"]) if "c" in row else text_key(row["d"])
+        seen[mark] += 1
+        seen[f"{mark}\n{other}"] += 1
+        if seen[mark] <= SAME_TEXT and seen[f"{mark}\n{other}"] == 1:
+            yield row
+
+
+def aligned() -> Iterator[Row]:
+    """Read the candidates among the shared aligned texts; rows that their notices set apart are left out."""
     for row in read_rows(shared_data() / "pairs_zhcode" / "pairs.jsonl.gz"):
         query = _clean(row["zh"])
         if 2 <= len(query) <= 200:
@@ -55,6 +61,12 @@ def _candidates() -> Iterator[Row]:
                 yield {"task": "zh_en", "q": row["zh"][:300], "d": row["en"][:600], "g": name}
 
 
+def _functions() -> Iterator[Row]:
+    for row in read_rows(cache() / "functions.jsonl.gz"):
+        if not row["held"]:
+            yield from _function_pairs(row)
+
+
 def _function_pairs(row: Row) -> Iterator[Row]:
     summary = _clean(first_sentence(row["doc"]))
     rest = _clean(row["doc"])[len(summary) :][:300]
@@ -63,17 +75,8 @@ def _function_pairs(row: Row) -> Iterator[Row]:
     if _HAN.search(summary):
         if len(_HAN.findall(summary)) >= 2 and len(summary) <= 200:
             yield {"task": "zh_code", "q": summary, **common}
-        yield from _parameters(row)
     elif 2 <= len(summary.split()) <= 60:
         yield {"task": "en_code", "q": summary, **common}
-
-
-def _parameters(row: Row) -> Iterator[Row]:
-    """Read ``:param InstanceId: 实例ID`` lines: a bilingual glossary in Chinese packages."""
-    for name, meaning in _PARAMETER.findall(row["doc"])[:6]:
-        meaning = _clean(meaning)
-        if len(_HAN.findall(meaning)) >= 2 and len(name) > 3:
-            yield {"task": "zh_name", "q": meaning, "d": name, "g": row["module"]}
 
 
 def _clean(text: str) -> str:

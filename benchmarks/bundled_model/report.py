@@ -92,22 +92,47 @@ def speed(model: BundledEmbedder) -> Row:
 def choose_weights() -> None:
     """Search the lexical weights on a grid: never far below the better leg on any set first, then the best mean."""
     model = BundledEmbedder()
-    every = [_legs(task, model) for task in load_tasks()]
+    every = [_worths(_legs(task, model)) for task in load_tasks()]
     best = dict(WEIGHTS)
-    for _ in range(3):
+    for _ in range(4):
         for kind in QueryKind:
-            best[kind] = max(GRID, key=lambda value, kind=kind: _worth(every, best | {kind: value}))
-        print(_worth(every, best), {kind.value: value for kind, value in best.items()}, flush=True)
+            best[kind] = max(GRID, key=lambda value, kind=kind: _gain(every, best | {kind: value}))
+    print(round(_gain(every, best), 4), {kind.value: value for kind, value in best.items()})
+    for worths in every:
+        gain = worths.fused(best) - worths.better
+        print(f"{worths.name:24} better leg {worths.better:.3f} hybrid {gain:+.3f}")
 
 
-def _worth(every: list[Legs], weights: dict[QueryKind, float]) -> float:
-    gained = 0.0
-    for legs in every:
-        fused = measure(legs.task, fused_run(legs.task, legs.dense, legs.lexical, lambda q: weights[query_kind(q)]))
-        better = max(measure(legs.task, run)["mrr@10"] for run in (legs.dense, legs.lexical))
-        gain = fused["mrr@10"] - better
-        gained += gain + 8 * min(0.0, gain + 0.008)
-    return gained / len(every)
+@dataclass(frozen=True, slots=True)
+class Worths:
+    """Hold one task's mean reciprocal ranks: of the better leg, and summed for each kind of query and each weight."""
+
+    name: str
+    better: float
+    queries: int
+    sums: dict[QueryKind, dict[float, float]]
+
+    def fused(self, weights: dict[QueryKind, float]) -> float:
+        """Average over the queries, each at its kind's weight."""
+        return sum(sums[weights[kind]] for kind, sums in self.sums.items()) / self.queries
+
+
+def _worths(legs: Legs) -> Worths:
+    task = legs.task
+    better = max(measure(task, run)["mrr@10"] for run in (legs.dense, legs.lexical))
+    kinds = [query_kind(query) for query in task.queries]
+    sums: dict[QueryKind, dict[float, float]] = {kind: dict.fromkeys(GRID, 0.0) for kind in set(kinds)}
+    for value in GRID:
+        fused = fused_run(task, legs.dense, legs.lexical, lambda _, value=value: value)
+        for kind, hits, relevant in zip(kinds, fused, task.relevant, strict=True):
+            rank = next((rank for rank, (i, _) in enumerate(hits[:10], 1) if i in relevant), None)
+            sums[kind][value] += 1 / rank if rank else 0.0
+    return Worths(task.name, better, len(task.queries), sums)
+
+
+def _gain(every: list[Worths], weights: dict[QueryKind, float]) -> float:
+    gains = [worths.fused(weights) - worths.better for worths in every]
+    return sum(gain + 8 * min(0.0, gain + 0.008) for gain in gains) / len(gains)
 
 
 def _legs(task: Task, model: BundledEmbedder) -> Legs:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.bundled_model.batches import END, MAX_QUERY, TASKS, Sampler, _flat
+from benchmarks.bundled_model.batches import END, MAX_QUERY, Sampler, _flat
 from benchmarks.bundled_model.network import Bag, Shape
 from benchmarks.bundled_model.places import cache
 from benchmarks.bundled_model.teachers import principal
@@ -23,6 +23,7 @@ from benchmarks.bundled_model.teachers import principal
 WIDTHS = (32, 64, 128, 256)
 TEMPERATURE = 0.05
 SAVE_EVERY = 200
+NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,17 @@ class Plan:
     """Say how long and how fast to train."""
 
     name: str = "bag"
-    steps: int = 1500
+    steps: int = 4500
     batch: int = 1024
     seed: int = 0
     embedding_rate: float = 3e-3
     rate: float = 7e-4
-    distil: float = 0.2
-    heads: int = 4
-    inner: int = 1024
+    distil: float = 0.15
+    inner: int = 512
     start: str = "e5"
+
+
+PLANS = (Plan(),)
 
 
 class Likeness:
@@ -54,10 +57,16 @@ class Likeness:
         self.random = np.random.default_rng(seed)
 
     def draw(self, size: int) -> tuple[list[NDArray[np.uint16]], Tensor]:
-        """Draw token lists and the teacher's cosines among them."""
-        rows = self.random.choice(len(self.ids), size, replace=False)
-        vectors = self.vectors[torch.from_numpy(rows)]
-        return [self.ids[row] for row in rows], vectors @ vectors.T
+        """Draw texts with their nearest fellows, since texts drawn at random are all equally far from one another.
+
+        Returns:
+            Token lists, and the teacher's cosines among them.
+        """
+        seeds = torch.from_numpy(self.random.choice(len(self.ids), size // NEIGHBOURS, replace=False))
+        near = (self.vectors[seeds] @ self.vectors.T).topk(NEIGHBOURS, dim=1).indices
+        rows = near.flatten().unique()
+        vectors = self.vectors[rows]
+        return [self.ids[int(row)] for row in rows], vectors @ vectors.T
 
 
 def contrast(queries: Tensor, documents: Tensor, same: Tensor) -> Tensor:
@@ -73,11 +82,13 @@ def contrast(queries: Tensor, documents: Tensor, same: Tensor) -> Tensor:
 
 def imitate(queries: Tensor, documents: Tensor, likeness: Tensor) -> Tensor:
     """Compare the student's ranking of every text against every other with the teacher's."""
-    goal = F.softmax(likeness / TEMPERATURE, dim=-1)
+    itself = torch.eye(len(likeness), dtype=torch.bool)
+    goal = F.softmax((likeness / TEMPERATURE).masked_fill(itself, -1e4), dim=-1)
     total = torch.zeros(())
     for width in WIDTHS:
         q, d = F.normalize(queries[:, :width], dim=-1), F.normalize(documents[:, :width], dim=-1)
-        total = total + F.kl_div(F.log_softmax(q @ d.T / TEMPERATURE, dim=-1), goal, reduction="batchmean")
+        scores = (q @ d.T / TEMPERATURE).masked_fill(itself, -1e4)
+        total = total + F.kl_div(F.log_softmax(scores, dim=-1), goal, reduction="batchmean")
     return total / len(WIDTHS)
 
 
@@ -85,7 +96,7 @@ def fresh(plan: Plan) -> Bag:
     """Make the model that training starts from; with ``start="e5"`` like words of both languages start alike."""
     torch.manual_seed(plan.seed)
     tokenizer = Tokenizer.from_file(str(cache() / "tokenizer.json"))
-    bag = Bag(Shape(vocabulary=tokenizer.get_vocab_size(), heads=plan.heads, inner=plan.inner))
+    bag = Bag(Shape(vocabulary=tokenizer.get_vocab_size(), inner=plan.inner))
     if plan.start == "e5":
         vectors = np.load(cache() / "teacher_tokens.npy")
         mean, axes = principal(vectors, bag.shape.width)
@@ -124,8 +135,10 @@ def train(plan: Plan) -> Path:
         else:
             batch = sampler.draw()
             task = batch.task
-            queries = bag(batch.queries, batch.query_lengths)
-            loss = contrast(queries, bag(batch.documents, batch.document_lengths), batch.same)
+            both = bag(
+                torch.cat([batch.queries, batch.documents]), torch.cat([batch.query_lengths, batch.document_lengths])
+            )
+            loss = contrast(*both.split([plan.batch, plan.batch]), batch.same)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
@@ -158,6 +171,3 @@ def _log(name: str, step: int, seconds: float, losses: dict[str, list[float]]) -
     print(line, flush=True)
     with (cache() / f"{name}.log.jsonl").open("a", encoding="utf-8") as out:
         out.write(line + "\n")
-
-
-__all__ = ["TASKS", "Plan", "train"]
