@@ -1,0 +1,111 @@
+"""Reading and writing a collection's rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from psycopg import sql
+
+from qvec.filters import Filter
+from qvec.types import Batch, Document, Vectors
+from qvec_pgvector import load
+from qvec_pgvector.connections import Connection
+from qvec_pgvector.filters import compile_filter
+from qvec_pgvector.schema import Entry
+
+COLUMNS = sql.SQL("id, source, digest, body, coalesce(metadata_json, metadata::text)")
+_BLOCK = 4 * 2**20
+
+
+def write(connection: Connection, entry: Entry, documents: Sequence[Document], vectors: Vectors) -> None:
+    """Replace documents by id, inside a transaction that holds the collection's row in the catalogue."""
+    written, counts = load.rows(documents, vectors, half=entry.kind == "halfvec")
+    gone, gone_tokens = remove(connection, entry, [document.id for document in documents])
+    copy_in = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(entry.table, sql.SQL(load.COLUMNS))
+    with connection.raw.cursor().copy(copy_in) as copy:
+        block = [load.HEADER]
+        size = 0
+        for row in written:
+            block.append(row)
+            size += len(row)
+            if size > _BLOCK:
+                copy.write(b"".join(block))
+                block, size = [], 0
+        copy.write(b"".join([*block, load.TRAILER]))
+    _count(connection, entry, len(documents) - gone, sum(counts) - gone_tokens)
+
+
+def delete(connection: Connection, entry: Entry, ids: Sequence[str]) -> None:
+    """Delete records by id, inside a transaction that holds the collection's row in the catalogue."""
+    gone, gone_tokens = remove(connection, entry, ids)
+    _count(connection, entry, -gone, -gone_tokens)
+
+
+def remove(connection: Connection, entry: Entry, ids: Sequence[str]) -> tuple[int, int]:
+    """Delete records; return how many there were and how many tokens they had."""
+    statement = sql.SQL(
+        "WITH gone AS (DELETE FROM {} WHERE id = ANY(%s::text[]) RETURNING token_count) "
+        "SELECT count(*), coalesce(sum(token_count), 0) FROM gone"
+    ).format(entry.table)
+    row = connection.raw.execute(statement, (list(ids),)).fetchone()
+    assert row is not None
+    return int(str(row[0])), int(str(row[1]))
+
+
+def by_id(connection: Connection, entry: Entry, ids: Sequence[str]) -> dict[str, Document]:
+    """Read records by id."""
+    statement = sql.SQL("SELECT {} FROM {} WHERE id = ANY(%s::text[])").format(COLUMNS, entry.table)
+    return {str(row[0]): document(row) for row in connection.raw.execute(statement, (list(ids),))}
+
+
+def digests(connection: Connection, entry: Entry, sources: Sequence[str]) -> dict[str, str]:
+    """Read the digests of all records of these sources."""
+    statement = sql.SQL("SELECT id, digest FROM {} WHERE source = ANY(%s::text[])").format(entry.table)
+    return {str(row[0]): str(row[1]) for row in connection.raw.execute(statement, (list(sources),))}
+
+
+def count(connection: Connection, entry: Entry, filter: Filter | None) -> int:
+    """Count the records that match."""
+    if filter is None:
+        row = connection.raw.execute(
+            "SELECT documents FROM qvec_collections WHERE number = %s", (entry.number,)
+        ).fetchone()
+    else:
+        condition, values = compile_filter(filter)
+        statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(entry.table, condition)
+        row = connection.raw.execute(statement, values).fetchone()
+    return int(str(row[0])) if row else 0
+
+
+def page(
+    connection: Connection, entry: Entry, *, filter: Filter | None, after: str | None, size: int, vectors: bool
+) -> Batch | None:
+    """Read the next records in order of id; None at the end."""
+    condition, values = compile_filter(filter)
+    last = sql.SQL(", embedding::real[]") if vectors else sql.SQL("")
+    beyond = sql.SQL("true") if after is None else sql.SQL("id > %s")
+    statement = sql.SQL("SELECT {}{} FROM {} WHERE {} AND {} ORDER BY id LIMIT %s").format(
+        COLUMNS, last, entry.table, beyond, condition
+    )
+    bound = [*([] if after is None else [after]), *values, size]
+    with connection.raw.cursor(binary=True) as cursor:
+        found = cursor.execute(statement, bound).fetchall()
+    if not found:
+        return None
+    matrix = np.array([row[5] for row in found], np.float32) if vectors else None
+    return Batch([document(row) for row in found], matrix)
+
+
+def document(row: Sequence[object]) -> Document:
+    """Make a document of the columns `COLUMNS`."""
+    identity, source, digest, body, metadata = (str(value) for value in row[:5])
+    return Document(identity, body, json.loads(metadata), source, digest)
+
+
+def _count(connection: Connection, entry: Entry, documents: int, tokens: int) -> None:
+    connection.raw.execute(
+        "UPDATE qvec_collections SET documents = documents + %s, tokens = tokens + %s WHERE number = %s",
+        (documents, tokens, entry.number),
+    )

@@ -1,0 +1,165 @@
+"""The catalogue of collections and their tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from psycopg import sql
+
+from qvec.errors import CollectionNotFoundError
+from qvec.types import CollectionSpec, IndexSpec, Metric, Passport
+from qvec_pgvector.connections import Connection
+
+MAX_VECTOR = 2000
+MAX_HALFVEC = 4000
+INDEX_FROM = 10_000
+"""Below so many rows an exact scan takes a few milliseconds and misses nothing."""
+
+OPERATORS = {Metric.COSINE: sql.SQL("<=>"), Metric.DOT: sql.SQL("<#>"), Metric.L2: sql.SQL("<->")}
+_CLASSES = {Metric.COSINE: "cosine", Metric.DOT: "ip", Metric.L2: "l2"}
+_LOCK = 7_160_217_318_042_115_011  # any number that no one else takes for an advisory lock
+
+_CATALOGUE = """
+CREATE TABLE IF NOT EXISTS qvec_collections (
+    number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE, spec text NOT NULL,
+    documents bigint NOT NULL DEFAULT 0, tokens bigint NOT NULL DEFAULT 0)
+"""
+
+# zero: pgvector has no cosine for a vector of zeros and leaves it out of its index; such rows score 0.
+# metadata_json: the JSON as given, where jsonb would not give it back (1e+300 comes back as an integer).
+_TABLE = """
+CREATE TABLE {table} (
+    id text COLLATE "C" PRIMARY KEY, source text COLLATE "C" NOT NULL, digest text NOT NULL, body text NOT NULL,
+    metadata jsonb NOT NULL, metadata_json text, tokens tsvector NOT NULL, token_count integer NOT NULL,
+    zero boolean NOT NULL, embedding {kind}({dim}) NOT NULL)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A collection in the catalogue; its table's name ends in its number."""
+
+    number: int
+    spec: CollectionSpec
+
+    @property
+    def table(self) -> sql.Identifier:
+        return sql.Identifier(f"qvec_{self.number}")
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.spec.dim)
+
+    def part(self, suffix: str) -> sql.Identifier:
+        """Name an index of the table."""
+        return sql.Identifier(f"qvec_{self.number}_{suffix}")
+
+
+def kind_of(dim: int) -> str:
+    """Choose the column type: HNSW stops at 2,000 dims for vector and at 4,000 for halfvec (pgvector 0.8)."""
+    return "vector" if dim <= MAX_VECTOR else "halfvec"
+
+
+def ensure_catalogue(connection: Connection) -> None:
+    """Make the extension and the catalogue, inside a transaction; two processes may do so at once."""
+    connection.raw.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    connection.raw.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    connection.raw.execute(_CATALOGUE)
+
+
+def has_catalogue(connection: Connection) -> bool:
+    """Tell whether any collection was ever made here."""
+    row = connection.raw.execute("SELECT to_regclass('qvec_collections') IS NOT NULL").fetchone()
+    return bool(row and row[0])
+
+
+def create(connection: Connection, spec: CollectionSpec) -> None:
+    """Enter a collection into the catalogue and make its table, inside a transaction."""
+    written = json.dumps(asdict(spec), ensure_ascii=False)
+    row = connection.raw.execute(
+        "INSERT INTO qvec_collections (name, spec) VALUES (%s, %s) RETURNING number", (spec.name, written)
+    ).fetchone()
+    assert row is not None
+    entry = Entry(int(str(row[0])), spec)
+    connection.raw.execute(
+        sql.SQL(_TABLE).format(table=entry.table, kind=sql.SQL(entry.kind), dim=sql.Literal(spec.dim))
+    )
+    connection.raw.execute(sql.SQL("CREATE INDEX {} ON {} (source)").format(entry.part("source"), entry.table))
+    connection.raw.execute(sql.SQL("CREATE INDEX {} ON {} (id) WHERE zero").format(entry.part("zero"), entry.table))
+
+
+def drop(connection: Connection, entry: Entry) -> None:
+    """Take a collection out of the catalogue with its table, inside a transaction."""
+    connection.raw.execute("DELETE FROM qvec_collections WHERE number = %s", (entry.number,))
+    connection.raw.execute(sql.SQL("DROP TABLE {}").format(entry.table))
+
+
+def find(connection: Connection, name: str, *, lock: bool = False) -> Entry | None:
+    """Look a collection up; `lock` holds off other writers until the transaction ends."""
+    if not has_catalogue(connection):
+        return None
+    statement = sql.SQL("SELECT number, spec FROM qvec_collections WHERE name = %s{}").format(
+        sql.SQL(" FOR UPDATE" if lock else "")
+    )
+    row = connection.raw.execute(statement, (name,)).fetchone()
+    return Entry(int(str(row[0])), _read(str(row[1]))) if row else None
+
+
+def need(connection: Connection, name: str, place: str, *, lock: bool = False) -> Entry:
+    """Look a collection up.
+
+    Raises:
+        CollectionNotFoundError: it is not there.
+    """
+    entry = find(connection, name, lock=lock)
+    if entry is None:
+        raise CollectionNotFoundError(f"no collection {name!r} in PostgreSQL at {place}: index into it first")
+    return entry
+
+
+def build_indexes(connection: Connection, entry: Entry) -> None:
+    """Build what was put off until after the load: GIN over the tokens, HNSW over the vectors of a large collection."""
+    table = entry.table
+    row = connection.raw.execute(
+        sql.SQL("SELECT to_regclass({}) IS NULL, to_regclass({}) IS NULL, (SELECT count(*) FROM {})").format(
+            sql.Literal(f"qvec_{entry.number}_tokens"), sql.Literal(f"qvec_{entry.number}_hnsw"), table
+        )
+    ).fetchone()
+    assert row is not None
+    no_gin, no_hnsw, rows = bool(row[0]), bool(row[1]), int(str(row[2]))
+    kind = entry.spec.index.kind
+    wanted = (kind == "hnsw" and rows > 0) or (kind == "auto" and rows >= INDEX_FROM)
+    if not rows or not (no_gin or (no_hnsw and wanted)):
+        return
+    connection.raw.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 4")
+    if no_gin:
+        connection.raw.execute(
+            sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING gin (tokens)").format(entry.part("tokens"), table)
+        )
+    if no_hnsw and wanted:
+        connection.raw.execute(
+            sql.SQL(
+                "CREATE INDEX IF NOT EXISTS {} ON {} USING hnsw (embedding {}) WITH (m = {}, ef_construction = {})"
+            ).format(
+                entry.part("hnsw"),
+                table,
+                sql.SQL(f"{entry.kind}_{_CLASSES[entry.spec.metric]}_ops"),
+                sql.Literal(entry.spec.index.m),
+                sql.Literal(entry.spec.index.ef_construction),
+            )
+        )
+    connection.raw.execute("RESET maintenance_work_mem; RESET max_parallel_maintenance_workers")
+    connection.raw.execute(sql.SQL("ANALYZE {}").format(table))
+
+
+def _read(text: str) -> CollectionSpec:
+    form = json.loads(text)
+    passport = form["passport"]
+    return CollectionSpec(
+        name=form["name"],
+        dim=form["dim"],
+        metric=Metric(form["metric"]),
+        index=IndexSpec(**form["index"]),
+        passport=Passport(**passport) if passport else None,
+    )

@@ -1,0 +1,97 @@
+"""The dense leg: one statement that HNSW serves where there is an index, and an exact scan where it fell short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from psycopg import sql
+
+from qvec.filters import Filter
+from qvec.types import Hit, Metric, Vectors
+from qvec_pgvector import rows
+from qvec_pgvector.connections import Connection, VectorParameter
+from qvec_pgvector.filters import compile_filter
+from qvec_pgvector.load import query_vector
+from qvec_pgvector.schema import OPERATORS, Entry
+
+_DEFAULT_EF = 100
+_MAX_EF = 1000
+
+# Under cosine, rows of zeros are no part of the index and score 0: they are put in from a small index of their own.
+_NEAREST = """
+SELECT {columns}, {distance} AS distance FROM {table} WHERE {condition} ORDER BY {distance}, id LIMIT %s
+"""
+_WITH_ZEROS = """
+SELECT * FROM (
+    (SELECT {columns}, {distance} AS distance FROM {table}
+     WHERE NOT zero AND {condition} ORDER BY {distance}, id LIMIT %s)
+    UNION ALL
+    (SELECT {columns}, 1 FROM {table} WHERE zero AND {condition} ORDER BY id LIMIT %s)) near
+ORDER BY distance, id LIMIT %s
+"""
+_BY_ID = "SELECT {columns}, 1 AS distance FROM {table} WHERE {condition} ORDER BY id LIMIT %s"
+
+
+def nearest(
+    connection: Connection, entry: Entry, vectors: Vectors, depth: int, filter: Filter | None, ef: int | None
+) -> list[list[Hit]]:
+    """Rank the nearest `depth` records of each query."""
+    breadth = min(max(ef or _DEFAULT_EF, depth), _MAX_EF)
+    if connection.ef != breadth:
+        connection.raw.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(breadth),))
+        connection.ef = breadth
+    return [_one(connection, entry, vector, depth, filter) for vector in vectors]
+
+
+def _one(connection: Connection, entry: Entry, vector: Vectors, depth: int, filter: Filter | None) -> list[Hit]:
+    cosine = entry.spec.metric is Metric.COSINE
+    if cosine and not np.any(vector):
+        condition, values = compile_filter(filter)
+        by_id = sql.SQL(_BY_ID).format(columns=rows.COLUMNS, table=entry.table, condition=condition)
+        return _hits(entry.spec.metric, connection.raw.execute(by_id, [*values, depth]).fetchall())
+    statement, parameters = _statement(entry, filter, VectorParameter(query_vector(vector)), depth)
+    found = connection.raw.execute(statement, parameters, prepare=filter is None).fetchall()
+    if len(found) < depth and _may_have_missed(connection, entry):
+        with connection.raw.transaction():
+            connection.raw.execute("SET LOCAL enable_indexscan = off")
+            found = connection.raw.execute(statement, parameters).fetchall()
+    return _hits(entry.spec.metric, found)
+
+
+def _statement(
+    entry: Entry, filter: Filter | None, vector: VectorParameter, depth: int
+) -> tuple[sql.Composed | bytes, list[object]]:
+    cosine = entry.spec.metric is Metric.COSINE
+    if filter is None:
+        parameters: list[object] = [vector, vector, depth, depth, depth] if cosine else [vector, vector, depth]
+        return _plain(entry.number, entry.kind, entry.spec.metric), parameters
+    condition, values = compile_filter(filter)
+    text = _text(entry.number, entry.kind, entry.spec.metric, condition)
+    if cosine:
+        return text, [vector, *values, vector, depth, *values, depth, depth]
+    return text, [vector, *values, vector, depth]
+
+
+@lru_cache(maxsize=256)
+def _plain(number: int, kind: str, metric: Metric) -> bytes:
+    return _text(number, kind, metric, sql.SQL("true")).as_bytes(None)
+
+
+def _text(number: int, kind: str, metric: Metric, condition: sql.Composable) -> sql.Composed:
+    distance = sql.SQL("embedding {} %s::{}").format(OPERATORS[metric], sql.SQL(kind))
+    template = _WITH_ZEROS if metric is Metric.COSINE else _NEAREST
+    return sql.SQL(template).format(
+        columns=rows.COLUMNS, table=sql.Identifier(f"qvec_{number}"), distance=distance, condition=condition
+    )
+
+
+def _may_have_missed(connection: Connection, entry: Entry) -> bool:
+    row = connection.raw.execute("SELECT to_regclass(%s) IS NOT NULL", (f"qvec_{entry.number}_hnsw",)).fetchone()
+    return bool(row and row[0])
+
+
+def _hits(metric: Metric, found: Sequence[tuple[object, ...]]) -> list[Hit]:
+    base = 1.0 if metric is Metric.COSINE else 0.0
+    return [Hit(rows.document(row), base - float(str(row[-1]))) for row in found]
