@@ -1,1 +1,5 @@
-"""Milvus, for qvec."""
+"""Milvus, for qvec: a Lite file by default, a server by URI."""
+
+from qvec_milvus.adapter import MilvusAdapter
+
+__all__ = ["MilvusAdapter"]

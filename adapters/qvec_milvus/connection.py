@@ -1,0 +1,106 @@
+"""Opening Milvus: a Lite file of this process, or a server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from qvec.errors import BackendConnectionError, MissingDriverError
+from qvec.uri import URI
+from qvec_milvus.errors import mapped
+
+DEFAULT_PORT = 19_530
+_BM25_SINCE = (2, 5)
+
+
+@dataclass(slots=True)
+class Connection:
+    """An open Milvus."""
+
+    client: Any
+    driver: Any
+    place: str
+    is_lite: bool
+    version: str
+    closed: bool = False
+
+    @property
+    def has_bm25(self) -> bool:
+        """Whether it has the BM25 function."""
+        return self.is_lite or _numbers(self.version) >= _BM25_SINCE
+
+    @property
+    def auto_kind(self) -> Literal["flat", "hnsw"]:
+        """The index of ``auto``: Lite is for what one process holds, and searches it exactly."""
+        return "flat" if self.is_lite else "hnsw"
+
+    def check_open(self) -> None:
+        """Raise BackendConnectionError when it was closed."""
+        if self.closed:
+            raise BackendConnectionError(f"the connection to Milvus at {self.place} was closed; connect again")
+
+    @contextmanager
+    def use(self) -> Iterator[Any]:
+        """Give the client; errors come out as qvec's."""
+        self.check_open()
+        with mapped(self.place):
+            yield self.client
+
+    def close(self) -> None:
+        """Let go; a second call does nothing."""
+        if not self.closed:
+            self.closed = True
+            self.client.close()
+
+
+def open_file(path: Path) -> Connection:
+    """Open a Lite file, making it when it is not there."""
+    driver = _driver()
+    try:
+        import milvus_lite
+    except ImportError as exc:
+        raise MissingDriverError("milvus-lite", "milvus") from exc
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with mapped(str(path)):
+            client = driver.MilvusClient(str(path))
+    except (OSError, RuntimeError, ValueError) as exc:
+        raise BackendConnectionError(f"Milvus Lite cannot open {path}: {exc}") from exc
+    version = str(getattr(milvus_lite, "__version__", ""))
+    return Connection(client, driver, str(path), is_lite=True, version=version)
+
+
+def open_server(uri: URI, *, timeout: float) -> Connection:
+    """Connect to a server."""
+    driver = _driver()
+    scheme = "https" if uri.options.get("secure", "").lower() == "true" else "http"
+    place = f"{uri.host}:{uri.port or DEFAULT_PORT}"
+    with mapped(place):
+        client = driver.MilvusClient(
+            uri=f"{scheme}://{place}",
+            user=uri.user,
+            password=uri.password,
+            db_name=uri.path.strip("/"),
+            token=uri.options.get("token", ""),
+            timeout=timeout,
+        )
+        version = str(client.get_server_version()).lstrip("v")
+    return Connection(client, driver, place, is_lite=False, version=version)
+
+
+def _driver() -> Any:
+    try:
+        import pymilvus
+    except ImportError as exc:
+        raise MissingDriverError("pymilvus", "milvus") from exc
+    # pymilvus logs each failed call with a traceback before it raises; we raise, and do not log as well.
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+    return pymilvus
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("-")[0].split(".")[:2] if part.isdigit())

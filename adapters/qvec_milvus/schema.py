@@ -1,0 +1,156 @@
+"""The Milvus collection behind a qvec collection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from qvec.errors import InvalidInputError
+from qvec.lexical import K1, B, tokens
+from qvec.types import CollectionSpec, Document, IndexSpec, Metric, Passport, Vectors
+from qvec_milvus.facts import MAX_FACTS, facts_of
+from qvec_milvus.keywords import words
+
+MARK = "qvec "
+"""How the description of each of our collections starts, before its spec as JSON. Lite 3.2 keeps no description."""
+
+PROPERTY = "qvec.spec"
+"""The property that holds the same. Servers before 2.4 keep no properties of ours."""
+
+MAX_BYTES = 65_535
+"""The longest VARCHAR, in bytes of UTF-8, and the longest JSON."""
+
+METRICS = {Metric.COSINE: "COSINE", Metric.DOT: "IP", Metric.L2: "L2"}
+_INDEXES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT"}
+READ = ["id", "source", "digest", "text", "metadata"]
+
+
+def schema(driver: Any, client: Any, spec: CollectionSpec, *, lexical: bool) -> Any:
+    """Describe the fields."""
+    kinds = driver.DataType
+    found = client.create_schema(auto_id=False, enable_dynamic_field=False, description=MARK + written(spec))
+    found.add_field("id", kinds.VARCHAR, is_primary=True, max_length=1024)
+    found.add_field("source", kinds.VARCHAR, max_length=1024)
+    found.add_field("digest", kinds.VARCHAR, max_length=1024)
+    found.add_field("text", kinds.VARCHAR, max_length=MAX_BYTES)
+    found.add_field("metadata", kinds.VARCHAR, max_length=MAX_BYTES)
+    found.add_field("facts", kinds.ARRAY, element_type=kinds.VARCHAR, max_capacity=MAX_FACTS, max_length=32)
+    found.add_field("numbers", kinds.JSON)
+    found.add_field("strings", kinds.JSON)
+    found.add_field("vector", kinds.FLOAT_VECTOR, dim=spec.dim)
+    if lexical:
+        found.add_field(
+            "tokens",
+            kinds.VARCHAR,
+            max_length=MAX_BYTES,
+            enable_analyzer=True,
+            analyzer_params={"tokenizer": "standard"},
+        )
+        found.add_field("keywords", kinds.SPARSE_FLOAT_VECTOR)
+        found.add_function(
+            driver.Function(
+                name="bm25",
+                function_type=driver.FunctionType.BM25,
+                input_field_names=["tokens"],
+                output_field_names=["keywords"],
+            )
+        )
+    return found
+
+
+def indexes(client: Any, spec: CollectionSpec, kind: str, *, lexical: bool, is_lite: bool) -> Any:
+    """Describe the indexes."""
+
+    def nested(given: dict[str, float]) -> dict[str, object]:
+        # Lite 3.2 reads them as JSON under "params", where pymilvus 3.0 sends each by itself.
+        return {"params": given} if is_lite and given else dict(given)
+
+    found = client.prepare_index_params()
+    settings: dict[str, float] = {}
+    if kind == "hnsw":
+        settings = {"M": spec.index.m, "efConstruction": spec.index.ef_construction}
+    elif kind == "ivf":
+        settings = {"nlist": spec.index.nlist or 128}
+    found.add_index("vector", index_type=_INDEXES[kind], metric_type=METRICS[spec.metric], params=nested(settings))
+    if lexical:
+        bm25 = nested({"bm25_k1": K1, "bm25_b": B})
+        found.add_index("keywords", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=bm25)
+    return found
+
+
+def rows(documents: Sequence[Document], vectors: Vectors, *, lexical: bool) -> list[dict[str, object]]:
+    """Write documents as Milvus' rows.
+
+    Raises:
+        InvalidInputError: something is longer than Milvus holds; nothing is cut.
+    """
+    return [_row(document, vector, lexical=lexical) for document, vector in zip(documents, vectors, strict=True)]
+
+
+def _row(document: Document, vector: np.ndarray[Any, np.dtype[np.float32]], *, lexical: bool) -> dict[str, object]:
+    facts = facts_of(document.id, document.metadata)
+    metadata = json.dumps(document.metadata, ensure_ascii=False)
+    row: dict[str, object] = {
+        "id": document.id,
+        "source": document.source,
+        "digest": document.digest,
+        "text": document.text,
+        "metadata": metadata,
+        "facts": sorted(facts.hashes),
+        "numbers": facts.numbers,
+        "strings": facts.strings,
+        "vector": vector,
+    }
+    if lexical:
+        row["tokens"] = words(tokens(document.searchable_text))
+    strings = json.dumps(facts.strings, ensure_ascii=False)
+    for what, text in (
+        ("text", document.text),
+        ("metadata", metadata),
+        ("metadata", strings),
+        ("keywords", str(row.get("tokens", ""))),
+    ):
+        if len(text) * 4 > MAX_BYTES and len(text.encode()) > MAX_BYTES:
+            size = len(text.encode())
+            raise InvalidInputError(
+                f"document {document.id!r}: its {what} takes {size} bytes; Milvus holds {MAX_BYTES}: chunk it"
+            )
+    return row
+
+
+def document(row: Mapping[str, Any]) -> Document:
+    """Make a document of the fields `READ`."""
+    return Document(row["id"], row["text"], json.loads(row["metadata"]), row["source"], row["digest"])
+
+
+def written(spec: CollectionSpec) -> str:
+    """Write a spec as JSON."""
+    return json.dumps(asdict(spec), ensure_ascii=False)
+
+
+def read(described: Mapping[str, Any]) -> CollectionSpec | None:
+    """Read a spec from what Milvus says of a collection; None when the collection is not ours."""
+    text = (described.get("properties") or {}).get(PROPERTY, "")
+    description = str(described.get("description") or "")
+    if not text and description.startswith(MARK):
+        text = description.removeprefix(MARK)
+    if not text:
+        return None
+    form = json.loads(text)
+    passport = form["passport"]
+    return CollectionSpec(
+        name=form["name"],
+        dim=form["dim"],
+        metric=Metric(form["metric"]),
+        index=IndexSpec(**form["index"]),
+        passport=Passport(**passport) if passport else None,
+    )
+
+
+def matrix(page: Sequence[Mapping[str, Any]]) -> Vectors:
+    """Gather the vectors of rows as ``(n, dim)``."""
+    return np.array([row["vector"] for row in page], np.float32)

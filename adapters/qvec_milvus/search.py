@@ -1,0 +1,83 @@
+"""Both legs: ask for more than is wanted, until no tie can hide behind the cut, and put ties in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qvec.errors import UnsupportedError
+from qvec.types import Hit
+from qvec_milvus.schema import READ, document
+
+MAX_WINDOW = 16_384
+"""The most hits of one search that a server gives."""
+
+_EXTRA = 16
+
+
+def ranked(
+    client: Any,
+    name: str,
+    queries: Sequence[object],
+    depth: int,
+    *,
+    field: str,
+    settings: dict[str, object],
+    expression: str,
+    score: Callable[[float], float],
+) -> list[list[Hit]]:
+    """Rank the best `depth` records of each query: best first, ties by id.
+
+    Args:
+        client: the connection.
+        name: of the Milvus collection.
+        queries: vectors or texts.
+        depth: how many are wanted.
+        field: the vector or keyword field.
+        settings: search parameters.
+        expression: the filter, or empty.
+        score: from Milvus' distance to ours.
+
+    Raises:
+        UnsupportedError: `depth` is beyond what a search gives.
+    """
+    if depth > MAX_WINDOW:
+        raise UnsupportedError(f"k + offset = {depth}: Milvus gives at most {MAX_WINDOW} hits of a search")
+    answers: list[list[Hit]] = []
+    waiting = list(queries)
+    limit = min(depth + _EXTRA, MAX_WINDOW)
+    found = _ask(client, name, waiting, limit, field, settings, expression)
+    for query, first in zip(queries, found, strict=True):
+        rows, wide = first, limit
+        while len(rows) == wide < MAX_WINDOW and score(rows[-1]["distance"]) == score(rows[depth - 1]["distance"]):
+            wide = min(wide * 4, MAX_WINDOW)
+            rows = _ask(client, name, [query], wide, field, settings, expression)[0]
+        hits = [Hit(document(row["entity"]), score(row["distance"])) for row in rows]
+        answers.append(sorted(hits, key=lambda hit: (-hit.score, hit.id))[:depth])
+    return answers
+
+
+def _ask(
+    client: Any,
+    name: str,
+    queries: Sequence[object],
+    limit: int,
+    field: str,
+    settings: dict[str, object],
+    expression: str,
+) -> Any:
+    widened = dict(settings)
+    inner = dict(widened.get("params") or {})  # type: ignore[call-overload]
+    if "ef" in inner:
+        inner["ef"] = max(inner["ef"], limit)
+    widened["params"] = inner
+    return client.search(
+        name,
+        list(queries),
+        anns_field=field,
+        limit=limit,
+        search_params=widened,
+        filter=expression,
+        output_fields=READ,
+        consistency_level="Strong",
+    )
