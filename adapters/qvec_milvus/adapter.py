@@ -18,15 +18,15 @@ from qvec_milvus import schema
 from qvec_milvus.connection import Connection, open_file, open_server
 from qvec_milvus.filters import EVERYTHING, among, compile_filter
 from qvec_milvus.keywords import BM25_SCALE, words
-from qvec_milvus.search import ranked
+from qvec_milvus.search import MAX_WINDOW, ranked
 
 _OPTIONS = frozenset({"token", "secure", "timeout"})
 _WRITE_BYTES = 32 * 2**20
 _READ_AT_ONCE = 500
 _DEFAULT_EF = 128
 _DEFAULT_NPROBE = 32
-_LEXICAL_TEXT = 20_000
-"""Keywords take up to three times the bytes of their text, and share the limit of 65,535."""
+_LEXICAL_TEXT = 15_000
+"""Keywords take up to 4.3 times the bytes of their text (a run such as ``a1b2c3``), and have the limit of 65,535."""
 
 
 class MilvusAdapter(Adapter):
@@ -52,7 +52,7 @@ class MilvusAdapter(Adapter):
             persistent=True,
             index_kinds=("flat", "hnsw", "ivf"),
             max_dim=32_768,
-            max_text_bytes=_LEXICAL_TEXT if lexical else schema.MAX_BYTES,
+            max_text_bytes=self._max_text,
             lexical=lexical,
             write_batch=1000,
         )
@@ -141,7 +141,8 @@ class MilvusAdapter(Adapter):
         """Write documents in calls of at most 32 MB."""
         spec = self._spec(name)
         checked = check_batch(documents, vectors, spec.dim)
-        rows = schema.rows(documents, checked, lexical=self._connection.has_bm25)
+        lexical, max_text = self._connection.has_bm25, self._max_text
+        rows = schema.rows(documents, checked, lexical=lexical, max_text=max_text)
         each = 4 * spec.dim + 1024
         start, size = 0, 0
         with self._connection.use() as client:
@@ -234,27 +235,46 @@ class MilvusAdapter(Adapter):
             raise UnsupportedError(f"{self.capabilities.database} has no BM25 function (2.5 and later have): use dense")
         return [self._lexical(name, query, k, filter, offset) for query in queries]
 
+    @property
+    def _max_text(self) -> int:
+        return _LEXICAL_TEXT if self._connection.has_bm25 else schema.MAX_BYTES
+
     def _lexical(self, name: str, query: str, k: int, filter: Filter | None, offset: int) -> list[Hit]:
         terms = query_terms(query)
         if not terms:
             return []
+        if filter is None or not self._connection.is_lite:
+            return self._bm25(name, words(terms), k + offset, compile_filter(filter))[offset:]
+        # Lite 3.2 takes its statistics from what the filter leaves; so rank all, and filter the ranking.
+        depth = 4 * (k + offset) + 100
+        while True:
+            hits = self._bm25(name, words(terms), depth, "")
+            ids = [hit.id for hit in hits]
+            wanted = {row["id"] for row in self._among(name, "id", ids, ["id"], also=compile_filter(filter))}
+            kept = [hit for hit in hits if hit.id in wanted]
+            if len(kept) >= k + offset or len(hits) < depth or depth == MAX_WINDOW:
+                return kept[offset : offset + k]
+            depth = min(depth * 4, MAX_WINDOW)
+
+    def _bm25(self, name: str, query: str, depth: int, expression: str) -> list[Hit]:
         with self._connection.use() as client:
-            found = ranked(
+            return ranked(
                 client,
                 name,
-                [words(terms)],
-                k + offset,
+                [query],
+                depth,
                 field="keywords",
                 settings={"metric_type": "BM25"},
-                expression=compile_filter(filter),
+                expression=expression,
                 score=_bm25,
-            )
-        return found[0][offset:]
+            )[0]
 
-    def _among(self, name: str, field: str, values: Sequence[str], fields: list[str]) -> Iterator[dict[str, Any]]:
+    def _among(
+        self, name: str, field: str, values: Sequence[str], fields: list[str], *, also: str = EVERYTHING
+    ) -> Iterator[dict[str, Any]]:
         self._spec(name)
         for start in range(0, len(values), _READ_AT_ONCE):
-            expression = among(field, values[start : start + _READ_AT_ONCE])
+            expression = f"{among(field, values[start : start + _READ_AT_ONCE])} and ({also})"
             for page in self._pages(name, expression, fields, _READ_AT_ONCE * 4):
                 yield from page
 

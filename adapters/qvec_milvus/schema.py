@@ -82,16 +82,19 @@ def indexes(client: Any, spec: CollectionSpec, kind: str, *, lexical: bool, is_l
     return found
 
 
-def rows(documents: Sequence[Document], vectors: Vectors, *, lexical: bool) -> list[dict[str, object]]:
+def rows(documents: Sequence[Document], vectors: Vectors, *, lexical: bool, max_text: int) -> list[dict[str, object]]:
     """Write documents as Milvus' rows.
 
     Raises:
         InvalidInputError: something is longer than Milvus holds; nothing is cut.
     """
-    return [_row(document, vector, lexical=lexical) for document, vector in zip(documents, vectors, strict=True)]
+    return [
+        _row(document, vector, lexical=lexical, max_text=max_text)
+        for document, vector in zip(documents, vectors, strict=True)
+    ]
 
 
-def _row(document: Document, vector: np.ndarray[Any, np.dtype[np.float32]], *, lexical: bool) -> dict[str, object]:
+def _row(document: Document, vector: Vectors, *, lexical: bool, max_text: int) -> dict[str, object]:
     facts = facts_of(document.id, document.metadata)
     metadata = json.dumps(document.metadata, ensure_ascii=False)
     row: dict[str, object] = {
@@ -108,16 +111,16 @@ def _row(document: Document, vector: np.ndarray[Any, np.dtype[np.float32]], *, l
     if lexical:
         row["tokens"] = words(tokens(document.searchable_text))
     strings = json.dumps(facts.strings, ensure_ascii=False)
-    for what, text in (
-        ("text", document.text),
-        ("metadata", metadata),
-        ("metadata", strings),
-        ("keywords", str(row.get("tokens", ""))),
+    for what, text, limit in (
+        ("text", document.text, max_text),
+        ("metadata", metadata, MAX_BYTES),
+        ("metadata", strings, MAX_BYTES),
+        ("keywords", str(row.get("tokens", "")), MAX_BYTES),
     ):
-        if len(text) * 4 > MAX_BYTES and len(text.encode()) > MAX_BYTES:
+        if len(text) * 4 > limit and len(text.encode()) > limit:
             size = len(text.encode())
             raise InvalidInputError(
-                f"document {document.id!r}: its {what} takes {size} bytes; Milvus holds {MAX_BYTES}: chunk it"
+                f"document {document.id!r}: its {what} takes {size} bytes; Milvus holds {limit}: chunk it"
             )
     return row
 

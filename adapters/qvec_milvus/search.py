@@ -43,16 +43,21 @@ def ranked(
     """
     if depth > MAX_WINDOW:
         raise UnsupportedError(f"k + offset = {depth}: Milvus gives at most {MAX_WINDOW} hits of a search")
+
+    def rounded(distance: float) -> float:
+        # Equal vectors come back with scores that differ in the last bit of a float32, by where they lie in memory.
+        return float(f"{score(distance):.6g}")
+
     answers: list[list[Hit]] = []
     waiting = list(queries)
     limit = min(depth + _EXTRA, MAX_WINDOW)
     found = _ask(client, name, waiting, limit, field, settings, expression)
     for query, first in zip(queries, found, strict=True):
         rows, wide = first, limit
-        while len(rows) == wide < MAX_WINDOW and score(rows[-1]["distance"]) == score(rows[depth - 1]["distance"]):
+        while len(rows) == wide < MAX_WINDOW and rounded(rows[-1]["distance"]) == rounded(rows[depth - 1]["distance"]):
             wide = min(wide * 4, MAX_WINDOW)
             rows = _ask(client, name, [query], wide, field, settings, expression)[0]
-        hits = [Hit(document(row["entity"]), score(row["distance"])) for row in rows]
+        hits = [Hit(document(row["entity"]), rounded(row["distance"])) for row in rows]
         answers.append(sorted(hits, key=lambda hit: (-hit.score, hit.id))[:depth])
     return answers
 
