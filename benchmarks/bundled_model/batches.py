@@ -17,6 +17,9 @@ Ids = NDArray[np.uint16]
 END = np.zeros(1, np.uint16)
 DEFAULT_TASK = "code_search"
 OTHER_TASKS = 0.15
+POOL = 60_000
+ALIKE = 8
+TOO_ALIKE = 0.93
 MAX_QUERY = 48
 MAX_DOCUMENT = 300
 # Web questions wrap the same words in these; a summary in a docstring never has them.
@@ -30,7 +33,7 @@ FRAMES = (
     "how do i {}",
 )
 FRAMES_ZH = ("如何{}", "怎么{}", "Python{}", "怎样{}", "用python{}", "{}的方法", "{}函数")
-TASKS = {"en_code": 0.42, "zh_code": 0.22, "zh_en": 0.24, "en_self": 0.12}
+TASKS = {"en_code": 0.45, "zh_code": 0.2, "zh_en": 0.2, "en_self": 0.15}
 
 
 class Ragged:
@@ -88,7 +91,9 @@ def _encode(tokenizer: Tokenizer, rows: Sequence[dict[str, str]], part: str) -> 
 class Sampler:
     """Draw batches, one task each, the same ones for the same seed."""
 
-    def __init__(self, *, seed: int, size: int) -> None:
+    def __init__(self, *, seed: int, size: int, hard: float = 0.0) -> None:
+        self.vectors: dict[str, NDArray[np.float32]] = {}
+        self.hard = hard
         self.parts: dict[str, dict[str, Ragged]] = torch.load(cache() / "tokens.pt", weights_only=False)
         self.random = np.random.default_rng(seed)
         self.size = size
@@ -123,8 +128,25 @@ class Sampler:
         same = _same([q.tobytes() for q, _ in pairs]) | _same([d.tobytes() for d in documents])
         return Batch(task, *_flat(queries), *_flat(documents), same, rows)
 
+    def know(self, task: str, queries: NDArray[np.float32]) -> None:
+        """Take the model's vectors of a task's queries, from which batches of look-alikes are drawn from now on."""
+        self.vectors[task] = queries
+
+    def _alike(self, task: str) -> NDArray[np.int64]:
+        """Draw seeds with the queries most like them, but for those so alike that they may ask for the same thing."""
+        vectors = self.vectors[task]
+        pool = self.random.choice(len(vectors), min(len(vectors), POOL), replace=False)
+        seeds = pool[: self.size // ALIKE]
+        likeness = vectors[seeds] @ vectors[pool].T
+        likeness[likeness > TOO_ALIKE] = -1
+        near = np.argpartition(-likeness, ALIKE - 2, axis=1)[:, : ALIKE - 1]
+        rows = np.concatenate([seeds[:, None], pool[near]], axis=1).reshape(-1)
+        return rows[: self.size].astype(np.int64)
+
     def _rows(self, task: str) -> NDArray[np.int64]:
         count = len(self.parts[task]["q"])
+        if task in self.vectors and self.random.random() < self.hard:
+            return self._alike(task)
         if task in ("en_code", "zh_code") and self.random.random() < 0.5:
             starts = self.random.integers(0, count - 4, self.size // 4)
             return (starts[:, None] + np.arange(4)).reshape(-1)
@@ -141,6 +163,8 @@ class Sampler:
         if task == "zh_en":
             document = parts["d"][row]
             return (document, query) if chance() < 0.4 else (query, document)
+        if len(parts["r"][row]) > 5 and chance() < 0.1:
+            query = parts["r"][row][: int(self.random.integers(5, 30))]
         if task == "en_self":
             return self._question(query, self.frames), self._documented(parts, row, query)
         query = self._question(query, self.frames if task == "en_code" else self.frames_zh)
@@ -165,7 +189,13 @@ class Sampler:
         pieces = [header] if chance() < 0.5 else []
         if chance() < 0.4:
             pieces.append(parts["r"][row])
-        return np.concatenate([*pieces, parts["c"][row]])
+        return self._thinned(np.concatenate([*pieces, parts["c"][row]]))
+
+    def _thinned(self, ids: Ids) -> Ids:
+        """Drop some tokens, so that no single rare one gives a document away."""
+        if self.random.random() < 0.5 or len(ids) < 12:
+            return ids
+        return ids[self.random.random(len(ids)) > self.random.random() * 0.4]
 
     def _documented(self, parts: dict[str, Ragged], row: int, query: Ids) -> Ids:
         """Lay the docstring inside its function, as it stands in real files."""

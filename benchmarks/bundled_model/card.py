@@ -53,6 +53,7 @@ def _card(results: Iterable[Row], packages: int) -> str:
         "qvec's tokens; hybrid is reciprocal rank fusion with `qvec.lexical_weight`.\n",
         _table(rows),
         _held_note(),
+        _ten(rows),
         f"Narrower vectors (MRR@10): {_dims(rows)}.\n",
         f"Speed there: loads in {speed['load_ms']} ms; a query {speed['query_p50_ms']} ms (median); documents "
         f"of {speed['document_tokens']:.0f} tokens {speed['documents_per_second_one_thread']:,} a second on one "
@@ -93,6 +94,19 @@ def _table(rows: Iterable[Row]) -> str:
             continue
         cells = [_pair(row[leg]) if leg in row else "" for leg in ("bundled", "hybrid", "bm25", "minilm")]
         lines.append(f"| {row['set']} | {row['queries']:,} | {row['documents']:,} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _ten(rows: Iterable[Row]) -> str:
+    asked = [row for row in rows if row["kind"] == "ten"]
+    good = sum(bool(row["rank"]) and row["rank"] <= 3 for row in asked)
+    lines = [
+        f"Ten queries over the standard library's source, written before the answers were seen: a right function among "
+        f"the first three for {good}.\n",
+        "| query | first answer | rank of the first right one |",
+        "|---|---|--:|",
+    ]
+    lines += [f"| {row['text']} | `{row['first'][0]}` | {row['rank'] or 'over 100'} |" for row in asked]
     return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,8 @@ from benchmarks.bundled_model.places import Row, cache, read_rows, shared_data
 from qvec.lexical import idf, term_frequencies, term_score, tokens
 
 DEPTH = 100
+# How many hits of each leg a search for ten fuses: `qvec.collection.CANDIDATES`.
+FUSED = 50
 Vectors = NDArray[np.float32]
 Run = list[list[tuple[int, float]]]
 SMALL_GRADE = 1
@@ -117,9 +119,9 @@ def fused_run(task: Task, dense: Run, lexical: Run, weight: Callable[[str], floa
     for query, left, right in zip(task.queries, dense, lexical, strict=True):
         share = weight(query)
         scores: Counter[int] = Counter()
-        for rank, (i, _) in enumerate(left, 1):
+        for rank, (i, _) in enumerate(left[:FUSED], 1):
             scores[i] += 1 / (60 + rank)
-        for rank, (i, _) in enumerate(right, 1):
+        for rank, (i, _) in enumerate(right[:FUSED], 1):
             scores[i] += share / (60 + rank)
         run.append(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:DEPTH])
     return run

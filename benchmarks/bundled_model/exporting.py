@@ -21,8 +21,8 @@ MAX_TOKENS = 8192
 
 def load_bag(name: str) -> Bag:
     """Load the last checkpoint of a training run."""
-    saved = torch.load(cache() / f"{name}.pt", weights_only=False)
-    bag = Bag(Shape(saved["model"]["embed"].shape[0], inner=saved["plan"].inner))
+    saved = torch.load(cache() / f"{name}.pt", weights_only=False, map_location="cpu")
+    bag = Bag(Shape(saved["model"]["embed"].shape[0], inner=saved["model"]["gate"].shape[0]))
     bag.load_state_dict(saved["model"])
     return bag.eval()
 

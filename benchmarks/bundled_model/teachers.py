@@ -27,7 +27,8 @@ class Teacher:
     """Embed texts by mean pooling over a BERT encoder."""
 
     def __init__(self, model: BertModel, tokenizer: Tokenizer, prefix: str) -> None:
-        self.model = model.eval()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = model.eval().to(self.device)
         self.tokenizer = tokenizer
         self.prefix = prefix
 
@@ -50,7 +51,8 @@ class Teacher:
             for i, row in enumerate(rows):
                 batch[i, : len(ids[row])] = torch.tensor(ids[row])
                 mask[i, : len(ids[row])] = 1
-            hidden = self.model(input_ids=batch, attention_mask=mask.long()).last_hidden_state
+            inputs = {"input_ids": batch.to(self.device), "attention_mask": mask.long().to(self.device)}
+            hidden = self.model(**inputs).last_hidden_state.cpu()
             mean = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
             out[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
             start = stop

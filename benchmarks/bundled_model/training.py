@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,16 @@ NEIGHBOURS = 8
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Say how long and how fast to train."""
+    """Say how long and how fast to train.
+
+    Attributes:
+        start: ``"e5"`` for the teacher's token vectors, or an earlier plan's name.
+        blend: how far the earlier plan's weights are taken back to where that plan began; what it knew of words that
+            the pairs seldom show comes back.
+        pull: the same for the embedding rows at every step, times the step's rate.
+        distil: share of steps that imitate a teacher.
+        hard: share of batches made of look-alikes.
+    """
 
     name: str = "bag"
     steps: int = 4500
@@ -37,11 +46,17 @@ class Plan:
     embedding_rate: float = 3e-3
     rate: float = 7e-4
     distil: float = 0.15
+    pull: float = 0.0
     inner: int = 512
     start: str = "e5"
+    blend: float = 0.0
+    hard: float = 0.0
 
 
-PLANS = (Plan(),)
+PLANS = (
+    Plan(),
+    Plan("tune", 1400, start="bag", blend=0.3, embedding_rate=1.5e-3, rate=4e-4, distil=0.3, pull=1.0, seed=2),
+)
 
 
 class Likeness:
@@ -71,8 +86,8 @@ class Likeness:
 
 def contrast(queries: Tensor, documents: Tensor, same: Tensor) -> Tensor:
     """Score InfoNCE in both directions at every width; other copies of a text are no negatives."""
-    total = torch.zeros(())
-    target = torch.arange(len(queries))
+    total = queries.new_zeros(())
+    target = torch.arange(len(queries), device=queries.device)
     for width in WIDTHS:
         q, d = F.normalize(queries[:, :width], dim=-1), F.normalize(documents[:, :width], dim=-1)
         scores = (q @ d.T / TEMPERATURE).masked_fill(same, -1e4)
@@ -82,9 +97,9 @@ def contrast(queries: Tensor, documents: Tensor, same: Tensor) -> Tensor:
 
 def imitate(queries: Tensor, documents: Tensor, likeness: Tensor) -> Tensor:
     """Compare the student's ranking of every text against every other with the teacher's."""
-    itself = torch.eye(len(likeness), dtype=torch.bool)
+    itself = torch.eye(len(likeness), dtype=torch.bool, device=likeness.device)
     goal = F.softmax((likeness / TEMPERATURE).masked_fill(itself, -1e4), dim=-1)
-    total = torch.zeros(())
+    total = queries.new_zeros(())
     for width in WIDTHS:
         q, d = F.normalize(queries[:, :width], dim=-1), F.normalize(documents[:, :width], dim=-1)
         scores = (q @ d.T / TEMPERATURE).masked_fill(itself, -1e4)
@@ -105,58 +120,94 @@ def fresh(plan: Plan) -> Bag:
             bag.embed.copy_(F.normalize(cut, dim=-1) * 0.05 * bag.shape.width**0.5)
             bag.embed[0].normal_(std=0.05)
     elif plan.start:
-        bag.load_state_dict(torch.load(cache() / f"{plan.start}.pt", weights_only=False)["model"])
+        begun = fresh(replace(plan, start="e5", seed=0)).state_dict()
+        learnt = torch.load(cache() / f"{plan.start}.pt", weights_only=False, map_location="cpu")["model"]
+        bag.load_state_dict({name: torch.lerp(learnt[name], begun[name], plan.blend) for name in learnt})
     return bag
 
 
 def train(plan: Plan) -> Path:
     """Train to the plan's last step, going on from the last checkpoint of the same name; log to <name>.log.jsonl."""
     path = cache() / f"{plan.name}.pt"
-    bag = fresh(plan)
-    sampler = Sampler(seed=plan.seed, size=plan.batch)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bag = fresh(plan).to(device)
+    sampler = Sampler(seed=plan.seed, size=plan.batch, hard=plan.hard)
+    if plan.hard:
+        _look(bag, sampler)
     teachers = [Likeness(name, sampler.tokenizer, seed=plan.seed) for name in ("minilm", "e5")] if plan.distil else []
     others = [p for name, p in bag.named_parameters() if name != "embed"]
     groups = [{"params": [bag.embed], "rate": plan.embedding_rate}, {"params": others, "rate": plan.rate}]
     optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     first = 0
     if path.exists():
-        saved = torch.load(path, weights_only=False)
+        saved = torch.load(path, weights_only=False, map_location=device)
         bag.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]
         sampler.random = np.random.default_rng((plan.seed, first))
+    start = fresh(replace(plan, start="e5", seed=0)).embed.detach().to(device)
     chance = np.random.default_rng((plan.seed, first, 1))
     began, losses = time.monotonic(), dict[str, list[float]]()
     for step in range(first, plan.steps):
         _set_rates(optimizer, step, plan.steps)
         if teachers and chance.random() < plan.distil:
-            index = int(chance.random() < 0.4)
+            index = int(chance.random() < 0.5)
             task, loss = ("minilm", "e5")[index], _imitation(bag, teachers[index], sampler, plan.batch // 2)
         else:
             batch = sampler.draw()
             task = batch.task
-            both = bag(
-                torch.cat([batch.queries, batch.documents]), torch.cat([batch.query_lengths, batch.document_lengths])
-            )
-            loss = contrast(*both.split([plan.batch, plan.batch]), batch.same)
+            ids, lengths = torch.cat([batch.queries, batch.documents]), [batch.query_lengths, batch.document_lengths]
+            both = bag(ids.to(device), torch.cat(lengths).to(device))
+            loss = contrast(*both.split([plan.batch, plan.batch]), batch.same.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
         optimizer.step()
+        _pull(bag.embed, start, optimizer.param_groups[0]["lr"] * plan.pull)
         losses.setdefault(task, []).append(loss.item())
         if (step + 1) % 50 == 0:
             _log(plan.name, step + 1, time.monotonic() - began, losses)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
-            state = {"model": bag.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1, "plan": plan}
+            state = {
+                "model": bag.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step + 1,
+                "plan": asdict(plan),
+            }
             torch.save(state, path.with_suffix(".partial"))
             path.with_suffix(".partial").rename(path)
     return path
 
 
+@torch.no_grad()
+def _look(bag: Bag, sampler: Sampler) -> None:
+    """Embed each task's queries as the model stands, to find its confusions."""
+    for task, parts in sampler.parts.items():
+        rows = []
+        for start in range(0, len(parts["q"]), 4096):
+            texts = [parts["q"][row][:MAX_QUERY] for row in range(start, min(start + 4096, len(parts["q"])))]
+            vectors = _embed(bag, [np.concatenate([sampler.prompt, ids, END]) for ids in texts])
+            rows.append(F.normalize(vectors, dim=-1).cpu().numpy())
+        sampler.know(task, np.concatenate(rows))
+
+
 def _imitation(bag: Bag, teacher: Likeness, sampler: Sampler, size: int) -> Tensor:
     texts, likeness = teacher.draw(size)
-    queries = bag(*_flat([np.concatenate([sampler.prompt, ids, END]) for ids in texts]))
-    return imitate(queries, bag(*_flat([np.concatenate([ids, END]) for ids in texts])), likeness)
+    queries = _embed(bag, [np.concatenate([sampler.prompt, ids, END]) for ids in texts])
+    documents = _embed(bag, [np.concatenate([ids, END]) for ids in texts])
+    return imitate(queries, documents, likeness.to(queries.device))
+
+
+def _embed(bag: Bag, texts: list[NDArray[np.uint16]]) -> Tensor:
+    ids, lengths = _flat(texts)
+    vectors: Tensor = bag(ids.to(bag.embed.device), lengths.to(bag.embed.device))
+    return vectors
+
+
+@torch.no_grad()
+def _pull(rows: Tensor, start: Tensor, share: float) -> None:
+    """Draw the rows back to where they started; else rare tokens learn their few pairs by heart."""
+    rows.lerp_(start, share)
 
 
 def _set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
