@@ -1,0 +1,113 @@
+"""Cut the standard library's source into functions and classes: what a user who indexes code would search."""
+
+from __future__ import annotations
+
+import ast
+import sysconfig
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.bundled_model.evaluation import DEPTH, Task, dense_run
+from benchmarks.bundled_model.packages import HELD_MODULES
+from benchmarks.bundled_model.places import ROOM, Row, read_rows, share, shared_data
+from qvec.embedders.bundled import BundledEmbedder
+
+_TWINS = {"os": {"os", "posixpath", "genericpath"}, "datetime": {"datetime", "_pydatetime"}, "io": {"io", "_pyio"}}
+_TWINS |= {"decimal": {"decimal", "_pydecimal"}, "collections": {"collections", "_collections_abc"}}
+_SKIPPED = ("test", "idlelib", "lib2to3", "site-packages", "dist-packages", "ensurepip", "turtledemo", "pydoc_data")
+CLASS_LINES = 40
+
+
+def functions() -> tuple[list[str], list[str]]:
+    """Read every function and class of the running Python's library.
+
+    Returns:
+        Qualified names; and source texts with docstrings, of a class the first lines, each under its path and name
+        as `qvec.code` titles its documents.
+    """
+    names: list[str] = []
+    texts: list[str] = []
+    root = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(root.rglob("*.py")):
+        file = path.relative_to(root)
+        if any(part.startswith(_SKIPPED) for part in file.parts):
+            continue
+        module = file.as_posix().removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for name, text in _cut(path):
+            names.append(f"{module}.{name}")
+            texts.append(f"{file.as_posix()} {name}\n{text}")
+    return names, texts
+
+
+def _cut(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        source = path.read_text(encoding="utf-8")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    lines = source.splitlines()
+    pending: list[tuple[ast.AST, str]] = [(tree, "")]
+    while pending:
+        node, owner = pending.pop(0)
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                pending.append((child, f"{owner}{child.name}."))
+                end = min(child.end_lineno or 0, child.lineno + CLASS_LINES)
+                yield owner + child.name, "\n".join(lines[child.lineno - 1 : end])
+            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield owner + child.name, "\n".join(lines[child.lineno - 1 : child.end_lineno])
+            elif isinstance(child, ast.If | ast.Try):
+                pending.append((child, owner))
+
+
+def source_tasks() -> list[Task]:
+    """Ask pyhow_zh's queries over the source; those answered by C code alone are left out."""
+    names, texts = functions()
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        places[name.split(".")[0], name.rpartition(".")[2]].append(i)
+    grades: dict[str, dict[int, int]] = defaultdict(dict)
+    held: set[str] = set()
+    for row in read_rows(shared_data() / "pyhow_zh" / "qrels.jsonl.gz"):
+        root, last = row["doc_id"].split(".")[0], row["doc_id"].rpartition(".")[2]
+        if share(root, HELD_MODULES[0]) < HELD_MODULES[1]:
+            held.add(row["query_id"])
+        for twin in _TWINS.get(root, {root}):
+            for i in places.get((twin, last), []):
+                grades[row["query_id"]][i] = max(int(row["score"]), grades[row["query_id"]].get(i, 0))
+    rows = [r for r in read_rows(shared_data() / "pyhow_zh" / "queries.jsonl.gz") if r["id"] in grades]
+    return [
+        task
+        for language in ("en", "zh")
+        for task in (
+            _task(f"pyhow_source/{language}", texts, [r for r in rows if r["lang"] == language], grades),
+            _task(
+                f"pyhow_source_held/{language}",
+                texts,
+                [r for r in rows if r["lang"] == language and r["id"] in held],
+                grades,
+            ),
+        )
+    ]
+
+
+def _task(name: str, texts: list[str], rows: list[Row], grades: dict[str, dict[int, int]]) -> Task:
+    return Task(name, texts, [row["text"] for row in rows], [grades[row["id"]] for row in rows])
+
+
+def ten() -> list[Row]:
+    """Answer the ten queries written before the answers were seen: the first three names and the first right rank."""
+    model = BundledEmbedder()
+    names, texts = functions()
+    asked = list(read_rows(ROOM / "ten_queries.jsonl"))
+    run = dense_run(model.encode_query([row["text"] for row in asked]), model.encode_document(texts))
+    found: list[Row] = []
+    for row, hits in zip(asked, run, strict=True):
+        first = [names[i] for i, _ in hits[:DEPTH]]
+        rank = next((rank for rank, name in enumerate(first, 1) if name in row["right"]), None)
+        found.append({"kind": "ten", "text": row["text"], "first": first[:3], "rank": rank})
+    return found
