@@ -27,12 +27,14 @@ class QueryKind(StrEnum):
 
 
 WEIGHTS: dict[QueryKind, float] = {
-    QueryKind.CHINESE: 0.1,
-    QueryKind.MIXED: 0.3,
-    QueryKind.ENGLISH: 0.5,
-    QueryKind.NAMED: 0.7,
-    QueryKind.OTHER: 3.0,
+    QueryKind.CHINESE: 0.05,
+    QueryKind.MIXED: 0.1,
+    QueryKind.ENGLISH: 0.05,
+    QueryKind.NAMED: 1.0,
+    QueryKind.OTHER: 100.0,
 }
+# Another model may well know the language: its word counts as much as the keywords'.
+OTHER_OF_OTHER_MODELS = 1.0
 
 
 def query_kind(query: str) -> QueryKind:
@@ -48,13 +50,17 @@ def query_kind(query: str) -> QueryKind:
     return QueryKind.NAMED if _IDENTIFIER.search(query) else QueryKind.ENGLISH
 
 
-def lexical_weight(query: str) -> float:
+def lexical_weight(query: str, *, model: str = "bundled") -> float:
     """Weigh the keyword leg for one query; the dense leg weighs one.
 
     Args:
         query: the text as the user typed it.
+        model: the embedder's `model_id`.
 
     Returns:
         The factor of the keyword leg's reciprocal ranks, at least 0.
     """
-    return WEIGHTS[query_kind(query)]
+    kind = query_kind(query)
+    if kind is QueryKind.OTHER and model != "bundled":
+        return OTHER_OF_OTHER_MODELS
+    return WEIGHTS[kind]
