@@ -28,14 +28,14 @@ types: $(VENV)/.test $(VENV)/.lint  ## check types, strictly
 
 check: lint types test  ## everything that has to be green
 
-bench: $(VENV)/.bench  ## measure against the raw drivers and the peers
-	$(BIN)/python -m benchmarks.run
+bench: .venv-bench/.done  ## measure against the raw drivers and the peers
+	.venv-bench/bin/python -m benchmarks.run all
 
 train-bundled: $(VENV)/.test  ## train the bundled model again
 	$(BIN)/python -m benchmarks.bundled_model all
 
 clean:  ## take the virtual environment and caches away
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +52,7 @@ $(VENV)/.lint: constraints.txt | $(BIN)/python
 	$(PIP) install -q -c constraints.txt ruff mypy pre-commit
 	touch $@
 
-$(VENV)/.bench: $(VENV)/.test benchmarks/requirements.txt
-	$(PIP) install -q -r benchmarks/requirements.txt
+.venv-bench/.done: pyproject.toml benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q -e ".[milvus,pgvector-embedded,faiss,code]" -r benchmarks/requirements.txt
 	touch $@

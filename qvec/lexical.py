@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 
 LEXICAL_VERSION = "1"
 K1 = 1.2
@@ -23,6 +24,7 @@ _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _FOREIGN_PART = re.compile(r"[^\W\d_]+|\d+")
 _PLAIN = re.compile(r"[a-z]+|\d+")
 _SIBILANT_PLURALS = ("sses", "shes", "xes", "tches")
+_REMEMBERED = 64  # characters; longer runs are no words that come again
 _MARKS = re.compile(r"[\u0300-\u036f]")
 
 
@@ -32,12 +34,7 @@ def tokens(text: str) -> list[str]:
         text = _fold_accents(unicodedata.normalize("NFKC", text))
     found: list[str] = []
     for run in _RUN.findall(text):
-        if _IS_CJK.match(run):
-            found.extend(run[i : i + 2] for i in range(len(run) - 1) or (0,))
-        elif _PLAIN.fullmatch(run):
-            found.append(_singular(run))
-        else:
-            _add_identifier(run, found)
+        found += _cut(run) if len(run) <= _REMEMBERED else _cut.__wrapped__(run)
     return found
 
 
@@ -61,16 +58,17 @@ def term_score(frequency: float, length: float, average_length: float) -> float:
     return frequency / (frequency + K1 * (1 - B + B * length / average_length))
 
 
-def _add_identifier(run: str, found: list[str]) -> None:
+@lru_cache(maxsize=2**16)
+def _cut(run: str) -> tuple[str, ...]:
+    """Cut one word or one run of CJK characters; words come again and again, so the answers are kept."""
+    if _IS_CJK.match(run):
+        return tuple(run[at : at + 2] for at in range(len(run) - 1)) or (run,)
+    if _PLAIN.fullmatch(run):
+        return (_singular(run),)
     pattern = _PART if run.isascii() else _FOREIGN_PART
-    parts = [_singular(part.casefold()) for part in pattern.findall(run)]
+    parts = tuple(_singular(part.casefold()) for part in pattern.findall(run))
     whole = run.casefold().strip("_")
-    if len(parts) == 1:
-        found.append(parts[0])
-        return
-    if whole:
-        found.append(whole)
-    found.extend(parts)
+    return parts if len(parts) == 1 or not whole else (whole, *parts)
 
 
 def _singular(word: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,6 +23,7 @@ _NULL = struct.pack(">i", -1)
 _INT = struct.Struct(">ii")
 _LENGTH = struct.Struct(">i")
 _POSITION = struct.Struct(">HH")
+_ONCE = _POSITION.pack(1, 1)
 _MAX_TSVECTOR = 2**20 - 1
 _MAX_HALF = 65504.0
 _MAX_LEXEME = 2046  # bytes; PostgreSQL refuses longer lexemes
@@ -88,10 +90,14 @@ def tsvector(frequencies: Mapping[str, int]) -> bytes:
     """Write each token as a lexeme with one position, whose value is how often the token occurs."""
     parts = [_LENGTH.pack(len(frequencies))]
     for token, frequency in frequencies.items():
-        parts.append(lexeme(token).encode())
-        parts.append(b"\0")
-        parts.append(_POSITION.pack(1, min(frequency, _MAX_FREQUENCY)))
+        parts.append(_lexeme_bytes(token))
+        parts.append(_ONCE if frequency == 1 else _POSITION.pack(1, min(frequency, _MAX_FREQUENCY)))
     return b"".join(parts)
+
+
+@lru_cache(maxsize=2**16)
+def _lexeme_bytes(token: str) -> bytes:
+    return lexeme(token).encode() + b"\0"
 
 
 def lexeme(token: str) -> str:

@@ -1,0 +1,104 @@
+"""The raw drivers doing their best: what a careful program without qvec would write."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.datasets import Data
+
+
+def postgresql_load(data: Data, uri: str) -> tuple[float, float]:
+    """COPY BINARY of id, text and vector, then HNSW; returns the seconds of each."""
+    import psycopg
+
+    dim = data.vectors.shape[1]
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        connection.execute("DROP TABLE IF EXISTS raw_load")
+        connection.execute(f"CREATE TABLE raw_load (id text PRIMARY KEY, body text, embedding vector({dim}))")
+        started = time.perf_counter()
+        head = struct.pack(">ihh", 4 + 4 * dim, dim, 0)
+        numbers = data.vectors.astype(">f4")
+        with connection.cursor().copy("COPY raw_load FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0))
+            for document, vector in zip(data.documents, numbers, strict=True):
+                identity, body = document.id.encode(), document.text.encode()
+                copy.write(
+                    struct.pack(">hi", 3, len(identity)) + identity + struct.pack(">i", len(body)) + body
+                    + head + vector.tobytes()
+                )  # fmt: skip
+            copy.write(struct.pack(">h", -1))
+        loaded = time.perf_counter()
+        connection.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 4")
+        connection.execute(
+            "CREATE INDEX ON raw_load USING hnsw (embedding vector_cosine_ops) WITH (m = 16, ef_construction = 100)"
+        )
+        return loaded - started, time.perf_counter() - loaded
+
+
+def postgresql_query(uri: str, table: str) -> Callable[[np.ndarray], object]:
+    """Ask the table that qvec filled, by a prepared statement with a binary vector."""
+    import psycopg
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+    from psycopg.types import TypeInfo
+
+    connection = psycopg.connect(uri, autocommit=True)
+    info = TypeInfo.fetch(connection, "vector")
+    assert info is not None
+    number = info.oid
+
+    class VectorDumper(Dumper):
+        format = Format.BINARY
+        oid = number
+
+        def dump(self, obj: np.ndarray) -> bytes:
+            return struct.pack(">hh", len(obj), 0) + obj.astype(">f4").tobytes()
+
+    connection.adapters.register_dumper(np.ndarray, VectorDumper)
+    connection.execute("SELECT '[1]'::vector")
+    connection.execute("SET hnsw.ef_search = 100; SET jit = off")
+    statement = f"SELECT id, body, embedding <=> %s AS d FROM {table} ORDER BY embedding <=> %s LIMIT 10"
+    return lambda vector: connection.execute(statement, (vector, vector), prepare=True).fetchall()
+
+
+def milvus_load(data: Data, path: Path | str) -> tuple[float, float]:
+    """Insert id, text and vector, then flush."""
+    from pymilvus import DataType, MilvusClient
+
+    client = MilvusClient(str(path))
+    schema = client.create_schema(auto_id=False)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=1024)
+    schema.add_field("text", DataType.VARCHAR, max_length=65535)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=data.vectors.shape[1])
+    index = client.prepare_index_params()
+    index.add_index("vector", index_type="FLAT", metric_type="COSINE")
+    client.create_collection("raw_load", schema=schema, index_params=index)
+    started = time.perf_counter()
+    for start in range(0, len(data.documents), 1000):
+        rows = [
+            {"id": document.id, "text": document.text, "vector": vector}
+            for document, vector in zip(
+                data.documents[start : start + 1000], data.vectors[start : start + 1000], strict=True
+            )
+        ]
+        client.insert("raw_load", rows)
+    loaded = time.perf_counter()
+    client.close()
+    return loaded - started, 0.0
+
+
+def faiss_load(data: Data) -> tuple[float, float]:
+    """Add to an HNSW index in memory, without texts or durability."""
+    import faiss
+
+    index = faiss.IndexHNSWFlat(data.vectors.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 100
+    started = time.perf_counter()
+    index.add(data.vectors)
+    return 0.0, time.perf_counter() - started

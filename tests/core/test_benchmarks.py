@@ -1,0 +1,23 @@
+"""The benchmarks run, on tiny sizes; their figures are not looked at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("what", ["load", "query"])
+@pytest.mark.parametrize("backend", ["faiss", "pgvector"])
+def test_a_benchmark_runs_and_says_where_its_figures_come_from(what: str, backend: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.run", what, "--backend", backend, "--n", "120", "--peer-n", "20"]
+    subprocess.run([*command, "--dim", "16", "--out", str(tmp_path)], check=True, cwd=ROOT, capture_output=True)
+    rows = [json.loads(line) for line in next(tmp_path.glob("*.jsonl")).read_text(encoding="utf-8").splitlines()]
+    assert rows
+    for row in rows:
+        assert {"machine", "commit", "seed", "command", "when"} <= row.keys()
