@@ -1,4 +1,4 @@
-"""Measure loading and asking against the raw drivers and the peers: ``python -m benchmarks.run load|query|cold|all``."""
+"""Measure against the raw drivers and the peers: ``python -m benchmarks.run load|query|cold|all``."""
 
 from __future__ import annotations
 
@@ -41,9 +41,8 @@ def main() -> None:
             continue
         rows = [row for backend in backends for row in measure(backend, options)]
         path = write(name, rows, seed=options.seed, out=options.out)
-        print(
-            f"\n## {name}\n\n{table(rows, list(dict.fromkeys(key for row in rows for key in row)))}\n\nwritten to {path}"
-        )
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        print(f"\n## {name}\n\n{table(rows, columns)}\n\nwritten to {path}")
 
 
 def load(backend: str, options: argparse.Namespace) -> list[Row]:
