@@ -22,7 +22,8 @@ from qvec.api import index
 
 def docs():
     for number in range({documents}):
-        yield {{"id": f"d{{number}}", "text": f"document number {{number}} speaks of topic {{number % 7}}", "n": number}}
+        text = f"document number {{number}} speaks of topic {{number % 7}}"
+        yield {{"id": f"d{{number}}", "text": text, "n": number}}
 
 def progress(state):
     print(state.written, flush=True)
