@@ -59,8 +59,8 @@ def _card(results: Iterable[Row], packages: int) -> str:
         "## How well it does\n",
         f"Commit `{run['commit'][:12]}`, {run['cores']} cores ({run['machine']}), `{run['command']}`; figures from "
         "`benchmarks/results/bundled_model.jsonl`. MRR@10 / nDCG@10, vectors alone unless it says hybrid; BM25 over "
-        "qvec's tokens; hybrid is reciprocal rank fusion with `qvec.lexical_weight`; all-MiniLM-L6-v2 on the first 128 of "
-        "its tokens, empty where it was not run.\n",
+        "qvec's tokens; hybrid is reciprocal rank fusion with `qvec.lexical_weight`; all-MiniLM-L6-v2 on the first 128 "
+        "of its tokens, empty where it was not run.\n",
         _table(rows),
         _held_note(),
         _ten(rows),
