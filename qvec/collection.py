@@ -172,7 +172,10 @@ class Collection:
         lexical_leg = self._executor.submit(self._lexical, query, depth, 0, condition)
         legs: dict[LegName, list[Hit]] = {"dense": self._dense(query, depth, 0, condition, instruction, ef)}
         legs["lexical"] = lexical_leg.result()
-        shares: Mapping[LegName, float] = weights or {"dense": 1.0, "lexical": lexical_weight(query)}
+        shares: Mapping[LegName, float] = weights or {
+            "dense": 1.0,
+            "lexical": lexical_weight(query, model=self._open().model_id),
+        }
         return _fuse(legs, fusion, shares, rank_constant)[offset : offset + k]
 
     def get(self, ids: str | Sequence[str]) -> list[Document]:

@@ -31,4 +31,4 @@ def test_a_query_is_sorted_by_its_script_and_identifiers(query, kind):
 
 def test_only_the_bundled_model_leaves_other_languages_to_keywords():
     assert lexical_weight("прочитать файл") > lexical_weight("прочитать файл", model="Qwen/Qwen3-Embedding-0.6B")
-    assert lexical_weight("读取文件") == lexical_weight("读取文件", model="Qwen/Qwen3-Embedding-0.6B")
+    assert lexical_weight("read a file", model="Qwen/Qwen3-Embedding-0.6B") == 1.0

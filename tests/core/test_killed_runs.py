@@ -90,7 +90,7 @@ def check(uri: str) -> None:
         "    crash = database.collection('crash')\n"
         "    seen = [d.id for batch in database.adapter.scan('crash') for d in batch.documents]\n"
         "    print(crash.count(), len(seen), len(set(seen)))\n"
-        "    print([hit.id for hit in crash.search('document number 2999', k=1)])\n"
+        "    print([hit.id for hit in crash.search('document number 2999', k=1, mode='lexical')])\n"
         "    print(crash.count('n < 100'))\n"
     )
     done = subprocess.run([sys.executable, "-c", code, uri], capture_output=True, text=True, check=True)
