@@ -33,7 +33,7 @@ WEIGHTS: dict[QueryKind, float] = {
     QueryKind.NAMED: 1.0,
     QueryKind.OTHER: 100.0,
 }
-# Nothing was tuned for other models: plain reciprocal rank fusion, but for Chinese, whose keywords seldom stand in code.
+# Nothing was tuned for other models: plain reciprocal rank fusion, but for Chinese, whose words seldom stand in code.
 WEIGHTS_OF_OTHER_MODELS: dict[QueryKind, float] = {
     QueryKind.CHINESE: 0.3,
     QueryKind.MIXED: 0.3,
