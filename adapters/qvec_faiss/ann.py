@@ -150,6 +150,12 @@ def search(
     return scores, ids
 
 
+def rounded(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
+    """Turn FAISS' scores into ours, to six digits: equal vectors may differ in a float32's last bit."""
+    values = -np.sqrt(np.maximum(scores, 0)) if metric is Metric.L2 else scores
+    return np.array([float(f"{value:.6g}") for value in values], np.float64)
+
+
 def _built_for_gpu() -> bool:
     for distribution in ("faiss-gpu-cu12", "faiss-gpu-cu11", "faiss-gpu"):
         try:

@@ -22,12 +22,23 @@ _EXACT_AT_MOST = 2000
 _TIES = 32
 
 
+@dataclass(frozen=True, slots=True)
+class _Coverage:
+    """Which of the live documents an index holds, and which it does not yet; kept while neither changes."""
+
+    mirror: Mirror
+    index: Ann
+    inside: Ints
+    tail: Ints
+
+
 @dataclass(slots=True)
 class _State:
     lock: threading.Lock = field(default_factory=threading.Lock)
     mirror: Mirror = field(default_factory=Mirror)
     index: Ann | None = None
     tried: bool = False
+    coverage: _Coverage | None = None
 
 
 class DenseLeg:
@@ -71,7 +82,8 @@ class DenseLeg:
     def search(self, entry: Entry, vectors: Vectors, k: int, filter: Filter | None, ef: int | None) -> list[Ranked]:
         """Rank the nearest records of each query as (seq, score), best first, ties by id."""
         queries = prepared(vectors, entry.spec.metric)
-        live = self.mirror(entry).live_seqs
+        mirror = self.mirror(entry)
+        live = mirror.live_seqs
         with self._connections.read() as connection:
             allowed = rows.seqs_where(connection, entry.number, filter)
         wanted = live if allowed is None else np.intersect1d(live, allowed, assume_unique=True)
@@ -85,7 +97,13 @@ class DenseLeg:
             return self._exact(entry, state, queries, wanted, k)
         if narrow:
             return self._read_and_rank(entry, queries, wanted, k)
-        return self._approximate(entry, index, queries, wanted, k, ef)
+        if allowed is None:
+            coverage = state.coverage
+            if coverage is None or coverage.mirror is not mirror or coverage.index is not index:
+                coverage = state.coverage = _cover(mirror, index, live)
+        else:
+            coverage = _cover(mirror, index, wanted)
+        return self._approximate(entry, coverage, queries, k, ef)
 
     def _exact(self, entry: Entry, state: _State, queries: Vectors, wanted: Ints, k: int) -> list[Ranked]:
         with state.lock, self._connections.snapshot() as connection:
@@ -103,24 +121,22 @@ class DenseLeg:
             seqs, vectors = read_vectors(connection, entry.number, wanted, entry.spec.dim, entry.spec.metric)
         return exact(queries, vectors, seqs, k, entry.spec.metric, self._ids_of(entry))
 
-    def _approximate(
-        self, entry: Entry, index: Ann, queries: Vectors, wanted: Ints, k: int, ef: int | None
-    ) -> list[Ranked]:
-        covered = np.isin(wanted, index.seqs, assume_unique=True)
-        inside, tail = wanted[covered], wanted[~covered]
+    def _approximate(self, entry: Entry, coverage: _Coverage, queries: Vectors, k: int, ef: int | None) -> list[Ranked]:
+        index, inside, tail = coverage.index, coverage.inside, coverage.tail
         depth = min(k + _TIES, len(inside))
         allowed = None if len(inside) == len(index.seqs) or index.on_gpu else inside
         with mapped(str(self._connections.folder)):
-            _, found = ann.search(index, queries, max(depth, 1), allowed, ef)
+            scores, found = ann.search(index, queries, max(depth, 1), allowed, ef)
         answers: list[Ranked] = []
-        for query, ids in zip(queries, found, strict=True):
-            near = ids[ids >= 0]
-            if len(near) < depth:  # the graph was cut off by the filter: look at everything instead
-                near = inside
+        for query, near, rough in zip(queries, found, scores, strict=True):
+            complete = int((near >= 0).sum()) >= depth
+            if complete and not len(tail):
+                answers.append(in_order(near, ann.rounded(rough, entry.spec.metric), k, self._ids_of(entry)))
+                continue
+            # The graph was cut off by the filter, or some documents are not in it yet: look at the vectors themselves.
+            chosen = np.union1d(near[near >= 0] if complete else inside, tail)
             with self._connections.read() as connection:
-                seqs, vectors = read_vectors(
-                    connection, entry.number, np.union1d(near, tail), entry.spec.dim, entry.spec.metric
-                )
+                seqs, vectors = read_vectors(connection, entry.number, chosen, entry.spec.dim, entry.spec.metric)
             answers.append(in_order(seqs, score(query, vectors, entry.spec.metric), k, self._ids_of(entry)))
         return answers
 
@@ -142,3 +158,8 @@ class DenseLeg:
 
     def _snapshot(self, entry: Entry) -> Path:
         return self._connections.folder / f"{entry.number}.faiss"
+
+
+def _cover(mirror: Mirror, index: Ann, wanted: Ints) -> _Coverage:
+    covered = np.isin(wanted, index.seqs, assume_unique=True)
+    return _Coverage(mirror, index, wanted[covered], wanted[~covered])

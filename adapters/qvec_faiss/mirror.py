@@ -37,11 +37,11 @@ class Mirror:
 
     @property
     def live_seqs(self) -> Ints:
-        return self.seqs[self.alive]
+        return self.seqs if self.alive.all() else self.seqs[self.alive]
 
     @property
     def live_lengths(self) -> Ints:
-        return self.lengths[self.alive]
+        return self.lengths if self.alive.all() else self.lengths[self.alive]
 
 
 def catch_up(connection: sqlite3.Connection, number: int, mirror: Mirror, dim: int, metric: Metric) -> Mirror:

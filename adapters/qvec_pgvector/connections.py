@@ -15,7 +15,10 @@ from qvec.errors import BackendConnectionError
 from qvec_pgvector.errors import mapped
 
 CONNECT_SECONDS = 10
+# Sequential scans are off because the planner, which does not count the reading of vectors out of line (TOAST), prefers
+# them to HNSW up to tens of thousands of rows; without an index it uses them all the same.
 _SESSION = (
+    "SET enable_seqscan = off; "
     "SET jit = off; SET hnsw.iterative_scan = strict_order; SET hnsw.max_scan_tuples = 2147483647; "
     "SET hnsw.scan_mem_multiplier = 8; SET hnsw.ef_search = 100"
 )

@@ -55,7 +55,7 @@ def _one(connection: Connection, entry: Entry, vector: Vectors, depth: int, filt
     found = connection.raw.execute(statement, parameters, prepare=filter is None).fetchall()
     if len(found) < depth and _may_have_missed(connection, entry):
         with connection.raw.transaction():
-            connection.raw.execute("SET LOCAL enable_indexscan = off")
+            connection.raw.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = on")
             found = connection.raw.execute(statement, parameters).fetchall()
     return _hits(entry.spec.metric, found)
 
