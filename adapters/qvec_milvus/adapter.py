@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_k, check_spec, check_vectors
-from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, UnsupportedError
+from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
 from qvec.lexical import query_terms
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vectors
 from qvec.uri import URI
 from qvec_milvus import schema
-from qvec_milvus.connection import Connection, open_file, open_server
-from qvec_milvus.filters import EVERYTHING, among, compile_filter
+from qvec_milvus.bm25 import Keywords
+from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
+from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.keywords import BM25_SCALE, words
-from qvec_milvus.search import MAX_WINDOW, ranked
+from qvec_milvus.postings import in_terms, in_words
+from qvec_milvus.reading import Reader
+from qvec_milvus.search import ranked
+from qvec_milvus.totals import PROPERTY as TOTAL_PROPERTY
+from qvec_milvus.totals import LiteTotals, ServerTotals
 
 _OPTIONS = frozenset({"token", "secure", "timeout"})
 _WRITE_BYTES = 32 * 2**20
@@ -40,20 +46,25 @@ class MilvusAdapter(Adapter):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._specs: dict[str, CollectionSpec] = {}
+        self._specs: dict[str, tuple[CollectionSpec, KeywordForm]] = {}
+        self._reader = Reader(connection)
+        self._totals = (
+            LiteTotals(self._reader, read=self._read_total, write=self._write_total)
+            if connection.is_lite
+            else ServerTotals(self._reader)
+        )
+        self._keywords = Keywords(self._reader, self._totals, in_words if connection.is_lite else in_terms)
 
     @property
     def capabilities(self) -> Capabilities:
         """What this Milvus can do."""
-        lexical = self._connection.has_bm25
         return Capabilities(
             database=f"Milvus {'Lite ' if self._connection.is_lite else ''}{self._connection.version}",
             embedded=self._connection.is_lite,
             persistent=True,
             index_kinds=("flat", "hnsw", "ivf"),
             max_dim=32_768,
-            max_text_bytes=self._max_text,
-            lexical=lexical,
+            max_text_bytes=_max_text(self._connection.keywords),
             write_batch=1000,
         )
 
@@ -92,18 +103,19 @@ class MilvusAdapter(Adapter):
         """Make a Milvus collection with its indexes, and load it."""
         check_spec(spec, self.capabilities)
         with self._connection.use() as client:
-            known = self._describe(client, spec.name)
+            found = self._describe(client, spec.name)
+            known = found[0] if found else None
             if known is None:
                 kind = spec.index.kind if spec.index.kind != "auto" else self._connection.auto_kind
-                lexical = self._connection.has_bm25
+                keywords = self._connection.keywords
                 client.create_collection(
                     spec.name,
-                    schema=schema.schema(self._connection.driver, client, spec, lexical=lexical),
-                    properties={schema.PROPERTY: schema.written(spec)},
+                    schema=schema.schema(self._connection.driver, client, spec, keywords),
+                    properties={schema.PROPERTY: schema.written(spec, keywords)},
                     consistency_level="Strong",
                 )
                 # sync would sleep half a second for each index; loading waits for them anyway.
-                indexes = schema.indexes(client, spec, kind, lexical=lexical, is_lite=self._connection.is_lite)
+                indexes = schema.indexes(client, spec, kind, keywords, is_lite=self._connection.is_lite)
                 client.create_index(spec.name, indexes, sync=False)
                 client.load_collection(spec.name)
             elif not exist_ok:
@@ -118,6 +130,7 @@ class MilvusAdapter(Adapter):
         """Drop the Milvus collection."""
         with self._connection.use() as client:
             self._specs.pop(name, None)
+            self._totals.forget(name)
             if self._describe(client, name) is not None:
                 client.drop_collection(name)
             elif not missing_ok:
@@ -125,11 +138,7 @@ class MilvusAdapter(Adapter):
 
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from its description."""
-        with self._connection.use() as client:
-            spec = self._describe(client, name)
-        if spec is None:
-            raise self._missing(name)
-        return spec
+        return self._look_up(name)[0]
 
     def list_collections(self) -> list[str]:
         """Name the collections that are described as ours."""
@@ -139,34 +148,44 @@ class MilvusAdapter(Adapter):
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in calls of at most 32 MB."""
-        spec = self._spec(name)
+        spec, keywords = self._known(name)
         checked = check_batch(documents, vectors, spec.dim)
-        lexical, max_text = self._connection.has_bm25, self._max_text
-        rows = schema.rows(documents, checked, lexical=lexical, max_text=max_text)
+        if not documents:
+            return
+        rows = schema.rows(documents, checked, keywords, max_text=_max_text(keywords))
+        tokens = sum(int(str(row.get("length", 0))) for row in rows)
         each = 4 * spec.dim + 1024
         start, size = 0, 0
-        with self._connection.use() as client:
+        self._connection.unsettled.add(name)
+        with self._totals.changing(name, [row.id for row in documents], tokens), self._connection.use() as client:
             for end, document in enumerate(documents):
                 size += each + 8 * len(document.text)
                 if size > _WRITE_BYTES and end > start:
                     client.upsert(name, rows[start:end])
                     start, size = end, 0
-            if rows:
-                client.upsert(name, rows[start:])
+            client.upsert(name, rows[start:])
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records by id."""
         self._spec(name)
-        with self._connection.use() as client:
-            for start in range(0, len(ids), _READ_AT_ONCE):
-                client.delete(name, filter=among("id", ids[start : start + _READ_AT_ONCE]))
+        self._connection.unsettled.add(name)
+        for start in range(0, len(ids), _READ_AT_ONCE):
+            some = list(dict.fromkeys(ids[start : start + _READ_AT_ONCE]))
+            with self._totals.changing(name, some, 0), self._connection.use() as client:
+                client.delete(name, filter=among("id", some))
 
     def refresh(self, name: str) -> None:
-        """Flush a server's segments; Lite's log holds every write from the start, and all reads are strong."""
+        """Flush a Lite file, which reads its unflushed rows slowly; wait for a server to have consumed its log.
+
+        A server's log is durable, it flushes by itself, and newer ones refuse more than a flush in ten seconds.
+        """
         self._spec(name)
-        if not self._connection.is_lite:
+        if self._connection.is_lite:
             with self._connection.use() as client:
                 client.flush(name)
+        else:
+            self._reader.settle(name)
+        self._totals.settle(name)
 
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:
         """Read records by id."""
@@ -188,11 +207,7 @@ class MilvusAdapter(Adapter):
     def count(self, name: str, *, filter: Filter | None = None) -> int:
         """Count in Milvus."""
         self._spec(name)
-        with self._connection.use() as client:
-            found = client.query(
-                name, filter=compile_filter(filter), output_fields=["count(*)"], consistency_level="Strong"
-            )
-        return int(found[0]["count(*)"])
+        return self._reader.count(name, compile_filter(filter))
 
     def search_dense(
         self,
@@ -210,58 +225,47 @@ class MilvusAdapter(Adapter):
         queries = check_vectors(vectors, spec.dim)
         if not len(queries):
             return []
+        expression = compile_filter(filter)
         kind = spec.index.kind if spec.index.kind != "auto" else self._connection.auto_kind
         inner = {"hnsw": {"ef": ef or _DEFAULT_EF}, "ivf": {"nprobe": ef or _DEFAULT_NPROBE}}.get(kind, {})
-        with self._connection.use() as client:
+        with self._connection.use():
             found = ranked(
-                client,
+                self._connection,
                 name,
                 list(queries),
                 k + offset,
                 field="vector",
                 settings={"metric_type": schema.METRICS[spec.metric], "params": inner},
-                expression=compile_filter(filter),
+                expression=expression,
                 score=_minus_root if spec.metric is Metric.L2 else float,
+                zeros=partial(self._zeros, name, expression) if self._loses_zeros(spec) else None,
             )
         return [hits[offset:] for hits in found]
 
     def search_lexical(
         self, name: str, queries: Sequence[str], *, k: int, filter: Filter | None = None, offset: int = 0
     ) -> list[list[Hit]]:
-        """Search by Milvus' BM25 function over the tokens."""
+        """Search by BM25: Milvus' function on servers from 2.5, computed here on others and on Lite."""
         check_k(k, offset)
-        self._spec(name)
-        if not self._connection.has_bm25:
-            raise UnsupportedError(f"{self.capabilities.database} has no BM25 function (2.5 and later have): use dense")
-        return [self._lexical(name, query, k, filter, offset) for query in queries]
+        _, keywords = self._known(name)
+        expression = compile_filter(filter)
+        if keywords == "function":
+            return [self._bm25(name, query, k + offset, expression)[offset:] for query in queries]
+        ranked = self._keywords.ranked(name, queries, expression)
+        tops = [each[offset : offset + k] for each in ranked]
+        ids = list(dict.fromkeys(id for top in tops for id, _ in top))
+        found = {document.id: document for document in self.get(name, ids)}
+        return [[Hit(found[id], score) for id, score in top if id in found] for top in tops]
 
-    @property
-    def _max_text(self) -> int:
-        return _LEXICAL_TEXT if self._connection.has_bm25 else schema.MAX_BYTES
-
-    def _lexical(self, name: str, query: str, k: int, filter: Filter | None, offset: int) -> list[Hit]:
+    def _bm25(self, name: str, query: str, depth: int, expression: str) -> list[Hit]:
         terms = query_terms(query)
         if not terms:
             return []
-        if filter is None or not self._connection.is_lite:
-            return self._bm25(name, words(terms), k + offset, compile_filter(filter))[offset:]
-        # Lite 3.2 takes its statistics from what the filter leaves; so rank all, and filter the ranking.
-        depth = 4 * (k + offset) + 100
-        while True:
-            hits = self._bm25(name, words(terms), depth, "")
-            ids = [hit.id for hit in hits]
-            wanted = {row["id"] for row in self._among(name, "id", ids, ["id"], also=compile_filter(filter))}
-            kept = [hit for hit in hits if hit.id in wanted]
-            if len(kept) >= k + offset or len(hits) < depth or depth == MAX_WINDOW:
-                return kept[offset : offset + k]
-            depth = min(depth * 4, MAX_WINDOW)
-
-    def _bm25(self, name: str, query: str, depth: int, expression: str) -> list[Hit]:
-        with self._connection.use() as client:
+        with self._connection.use():
             return ranked(
-                client,
+                self._connection,
                 name,
-                [query],
+                [words(terms)],
                 depth,
                 field="keywords",
                 settings={"metric_type": "BM25"},
@@ -269,60 +273,74 @@ class MilvusAdapter(Adapter):
                 score=_bm25,
             )[0]
 
-    def _among(
-        self, name: str, field: str, values: Sequence[str], fields: list[str], *, also: str = EVERYTHING
-    ) -> Iterator[dict[str, Any]]:
+    def _loses_zeros(self, spec: CollectionSpec) -> bool:
+        # A server of 2.3 leaves out the vectors of zero length, whose cosine it cannot compute.
+        return spec.metric is Metric.COSINE and not self._connection.is_lite
+
+    def _zeros(self, name: str, expression: str) -> list[dict[str, Any]]:
+        also = f" and ({expression})" if expression else ""
+        rows = self._reader.rows(name, f"{schema.HAS_ZERO_VECTOR}{also}", schema.READ)
+        return [{"id": row["id"], "distance": 0.0, "entity": row} for row in rows]
+
+    def _among(self, name: str, field: str, values: Sequence[str], fields: list[str]) -> Iterator[dict[str, Any]]:
         self._spec(name)
         for start in range(0, len(values), _READ_AT_ONCE):
-            expression = f"{among(field, values[start : start + _READ_AT_ONCE])} and ({also})"
-            for page in self._pages(name, expression, fields, _READ_AT_ONCE * 4):
-                yield from page
+            yield from self._reader.rows(name, among(field, values[start : start + _READ_AT_ONCE]), fields)
 
     def _walk(self, name: str, expression: str, size: int, *, vectors: bool) -> Iterator[Batch]:
         fields = [*schema.READ, "vector"] if vectors else schema.READ
-        for page in self._pages(name, expression, fields, size):
+        for page in self._reader.pages(name, expression, fields, size):
             matrix = schema.matrix(page) if vectors else None
             yield Batch([schema.document(row) for row in page], matrix)
 
-    def _pages(self, name: str, expression: str, fields: list[str], size: int) -> Iterator[list[dict[str, Any]]]:
-        with self._connection.use() as client:
-            walk = client.query_iterator(
-                name, batch_size=size, filter=expression or EVERYTHING, output_fields=fields, consistency_level="Strong"
-            )
-        while True:
-            with self._connection.use():
-                page = list(walk.next())
-                if not page:
-                    walk.close()
-                    return
-            yield page
-
     def _spec(self, name: str) -> CollectionSpec:
-        known = self._specs.get(name)
-        if known is None or not self._connection.is_lite:
-            fresh = known is None
-            known = self.describe_collection(name)
-            if fresh:
-                # Lite opens a file with its collections released, a server may have been restarted.
-                with self._connection.use() as client:
-                    client.load_collection(name)
-            self._specs[name] = known
-        else:
-            self._connection.check_open()
-        return known
+        return self._known(name)[0]
 
-    def _describe(self, client: Any, name: str) -> CollectionSpec | None:
+    def _known(self, name: str) -> tuple[CollectionSpec, KeywordForm]:
+        known = self._specs.get(name)
+        if known is not None and self._connection.is_lite:
+            self._connection.check_open()
+            return known
+        found = self._look_up(name)
+        if known is None:
+            # Lite opens a file with its collections released, a server may have been restarted.
+            with self._connection.use() as client:
+                client.load_collection(name)
+        self._specs[name] = found
+        return found
+
+    def _look_up(self, name: str) -> tuple[CollectionSpec, KeywordForm]:
+        with self._connection.use() as client:
+            found = self._describe(client, name)
+        if found is None:
+            raise self._missing(name)
+        return found
+
+    def _describe(self, client: Any, name: str) -> tuple[CollectionSpec, KeywordForm] | None:
         if not client.has_collection(name):
             return None
-        spec = schema.read(client.describe_collection(name))
-        if spec is None:
+        found = schema.read(client.describe_collection(name))
+        if found is None:
             raise CollectionExistsError(f"Milvus holds a collection {name!r} that is not qvec's: take another name")
-        return spec
+        return found
+
+    def _read_total(self, name: str) -> str:
+        with self._connection.use() as client:
+            properties = client.describe_collection(name).get("properties") or {}
+        return str(properties.get(TOTAL_PROPERTY, ""))
+
+    def _write_total(self, name: str, text: str) -> None:
+        with self._connection.use() as client:
+            client.alter_collection_properties(name, {TOTAL_PROPERTY: text})
 
     def _missing(self, name: str) -> CollectionNotFoundError:
         return CollectionNotFoundError(
             f"no collection {name!r} in Milvus at {self._connection.place}: index into it first"
         )
+
+
+def _max_text(keywords: KeywordForm) -> int:
+    return _LEXICAL_TEXT if keywords == "function" else schema.MAX_BYTES
 
 
 def _minus_root(distance: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from qvec.errors import BackendConnectionError, MissingDriverError
 from qvec.uri import URI
 from qvec_milvus.errors import mapped
 
+KeywordForm = Literal["function", "terms", "words"]
 DEFAULT_PORT = 19_530
 _BM25_SINCE = (2, 5)
 
@@ -27,16 +28,26 @@ class Connection:
     is_lite: bool
     version: str
     closed: bool = False
+    unsettled: set[str] = field(default_factory=set)
 
     @property
-    def has_bm25(self) -> bool:
-        """Whether it has the BM25 function."""
-        return self.is_lite or _numbers(self.version) >= _BM25_SINCE
+    def keywords(self) -> KeywordForm:
+        """How new collections hold their tokens: for Milvus' BM25 function, or to be counted here."""
+        if self.is_lite:
+            return "words"
+        return "function" if _numbers(self.version) >= _BM25_SINCE else "terms"
 
     @property
     def auto_kind(self) -> Literal["flat", "hnsw"]:
         """The index of ``auto``: Lite is for what one process holds, and searches it exactly."""
         return "flat" if self.is_lite else "hnsw"
+
+    def level(self, name: str) -> str:
+        """How sure a read of a collection has to be.
+
+        A strong read waits for the server's next tick, up to 0.2 s: so only until a refresh has waited for our writes.
+        """
+        return "Strong" if name in self.unsettled else "Bounded"
 
     def check_open(self) -> None:
         """Raise BackendConnectionError when it was closed."""

@@ -56,10 +56,14 @@ def _has(fact: str) -> str:
     return f'array_contains(facts, "{fact}")'
 
 
+def _has_any(facts: Sequence[str]) -> str:
+    return f"array_contains_any(facts, {json.dumps(facts)})" if facts else f"({NOTHING})"
+
+
 def _compare(filter: Compare) -> str:
     value = filter.value
     if isinstance(value, tuple):
-        inside = _join(" or ", NOTHING, [_has(equals(filter.path, item)) for item in value])
+        inside = _has_any([equals(filter.path, item) for item in value])
         return inside if filter.op is Op.IN else f"({_has(exists(filter.path))} and not {inside})"
     if filter.op is Op.EQ:
         return _has(equals(filter.path, value))

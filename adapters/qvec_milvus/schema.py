@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from qvec.errors import InvalidInputError
-from qvec.lexical import K1, B, tokens
+from qvec.lexical import K1, B, term_frequencies, tokens
 from qvec.types import CollectionSpec, Document, IndexSpec, Metric, Passport, Vectors
+from qvec_milvus.connection import KeywordForm
 from qvec_milvus.facts import MAX_FACTS, facts_of
 from qvec_milvus.keywords import words
+from qvec_milvus.postings import MAX_TERMS, counted, hashed
 
 MARK = "qvec "
 """How the description of each of our collections starts, before its spec as JSON. Lite 3.2 keeps no description."""
@@ -26,13 +28,14 @@ MAX_BYTES = 65_535
 
 METRICS = {Metric.COSINE: "COSINE", Metric.DOT: "IP", Metric.L2: "L2"}
 _INDEXES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT"}
+HAS_ZERO_VECTOR = 'array_contains(facts, "zero vector")'
 READ = ["id", "source", "digest", "text", "metadata"]
 
 
-def schema(driver: Any, client: Any, spec: CollectionSpec, *, lexical: bool) -> Any:
+def schema(driver: Any, client: Any, spec: CollectionSpec, keywords: KeywordForm) -> Any:
     """Describe the fields."""
     kinds = driver.DataType
-    found = client.create_schema(auto_id=False, enable_dynamic_field=False, description=MARK + written(spec))
+    found = client.create_schema(auto_id=False, enable_dynamic_field=False, description=MARK + written(spec, keywords))
     found.add_field("id", kinds.VARCHAR, is_primary=True, max_length=1024)
     found.add_field("source", kinds.VARCHAR, max_length=1024)
     found.add_field("digest", kinds.VARCHAR, max_length=1024)
@@ -42,7 +45,12 @@ def schema(driver: Any, client: Any, spec: CollectionSpec, *, lexical: bool) -> 
     found.add_field("numbers", kinds.JSON)
     found.add_field("strings", kinds.JSON)
     found.add_field("vector", kinds.FLOAT_VECTOR, dim=spec.dim)
-    if lexical:
+    if keywords != "function":
+        found.add_field("words", kinds.VARCHAR, max_length=MAX_BYTES)
+        found.add_field("length", kinds.INT64)
+        if keywords == "terms":
+            found.add_field("terms", kinds.ARRAY, element_type=kinds.INT64, max_capacity=MAX_TERMS)
+    else:
         found.add_field(
             "tokens",
             kinds.VARCHAR,
@@ -62,7 +70,7 @@ def schema(driver: Any, client: Any, spec: CollectionSpec, *, lexical: bool) -> 
     return found
 
 
-def indexes(client: Any, spec: CollectionSpec, kind: str, *, lexical: bool, is_lite: bool) -> Any:
+def indexes(client: Any, spec: CollectionSpec, kind: str, keywords: KeywordForm, *, is_lite: bool) -> Any:
     """Describe the indexes."""
 
     def nested(given: dict[str, float]) -> dict[str, object]:
@@ -76,28 +84,44 @@ def indexes(client: Any, spec: CollectionSpec, kind: str, *, lexical: bool, is_l
     elif kind == "ivf":
         settings = {"nlist": spec.index.nlist or 128}
     found.add_index("vector", index_type=_INDEXES[kind], metric_type=METRICS[spec.metric], params=nested(settings))
-    if lexical:
-        bm25 = nested({"bm25_k1": K1, "bm25_b": B})
+    if keywords == "function":
+        bm25 = {"bm25_k1": K1, "bm25_b": B}
         found.add_index("keywords", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=bm25)
     return found
 
 
-def rows(documents: Sequence[Document], vectors: Vectors, *, lexical: bool, max_text: int) -> list[dict[str, object]]:
+def rows(
+    documents: Sequence[Document], vectors: Vectors, keywords: KeywordForm, *, max_text: int
+) -> list[dict[str, object]]:
     """Write documents as Milvus' rows.
 
     Raises:
         InvalidInputError: something is longer than Milvus holds; nothing is cut.
     """
     return [
-        _row(document, vector, lexical=lexical, max_text=max_text)
-        for document, vector in zip(documents, vectors, strict=True)
+        _row(document, vector, keywords, max_text=max_text) for document, vector in zip(documents, vectors, strict=True)
     ]
 
 
-def _row(document: Document, vector: Vectors, *, lexical: bool, max_text: int) -> dict[str, object]:
+def _row(document: Document, vector: Vectors, keywords: KeywordForm, *, max_text: int) -> dict[str, object]:
     facts = facts_of(document.id, document.metadata)
     metadata = json.dumps(document.metadata, ensure_ascii=False)
-    row: dict[str, object] = {
+    kept = _kept_keywords(document, keywords)
+    if not vector.any():
+        facts.hashes.add("zero vector")
+    strings = json.dumps(facts.strings, ensure_ascii=False)
+    for what, text, limit in (
+        ("text", document.text, max_text),
+        ("metadata", metadata, MAX_BYTES),
+        ("metadata", strings, MAX_BYTES),
+        ("keywords", str(kept.get("tokens", "")), MAX_BYTES),
+    ):
+        if len(text) * 4 > limit and len(text.encode()) > limit:
+            size = len(text.encode())
+            raise InvalidInputError(
+                f"document {document.id!r}: its {what} takes {size} bytes; Milvus holds {limit}: chunk it"
+            )
+    return {
         "id": document.id,
         "source": document.source,
         "digest": document.digest,
@@ -107,22 +131,18 @@ def _row(document: Document, vector: Vectors, *, lexical: bool, max_text: int) -
         "numbers": facts.numbers,
         "strings": facts.strings,
         "vector": vector,
+        **kept,
     }
-    if lexical:
-        row["tokens"] = words(tokens(document.searchable_text))
-    strings = json.dumps(facts.strings, ensure_ascii=False)
-    for what, text, limit in (
-        ("text", document.text, max_text),
-        ("metadata", metadata, MAX_BYTES),
-        ("metadata", strings, MAX_BYTES),
-        ("keywords", str(row.get("tokens", "")), MAX_BYTES),
-    ):
-        if len(text) * 4 > limit and len(text.encode()) > limit:
-            size = len(text.encode())
-            raise InvalidInputError(
-                f"document {document.id!r}: its {what} takes {size} bytes; Milvus holds {limit}: chunk it"
-            )
-    return row
+
+
+def _kept_keywords(document: Document, keywords: KeywordForm) -> dict[str, object]:
+    if keywords == "function":
+        return {"tokens": words(tokens(document.searchable_text))}
+    frequencies = term_frequencies(document.searchable_text)
+    kept: dict[str, object] = {"words": counted(frequencies), "length": sum(frequencies.values())}
+    if keywords == "terms":
+        kept["terms"] = hashed(frequencies)
+    return kept
 
 
 def document(row: Mapping[str, Any]) -> Document:
@@ -130,13 +150,13 @@ def document(row: Mapping[str, Any]) -> Document:
     return Document(row["id"], row["text"], json.loads(row["metadata"]), row["source"], row["digest"])
 
 
-def written(spec: CollectionSpec) -> str:
-    """Write a spec as JSON."""
-    return json.dumps(asdict(spec), ensure_ascii=False)
+def written(spec: CollectionSpec, keywords: KeywordForm) -> str:
+    """Write a spec, and how tokens are held, as JSON."""
+    return json.dumps({**asdict(spec), "keywords": keywords}, ensure_ascii=False)
 
 
-def read(described: Mapping[str, Any]) -> CollectionSpec | None:
-    """Read a spec from what Milvus says of a collection; None when the collection is not ours."""
+def read(described: Mapping[str, Any]) -> tuple[CollectionSpec, KeywordForm] | None:
+    """Read a spec, and how tokens are held, from what Milvus says of a collection; None when it is not ours."""
     text = (described.get("properties") or {}).get(PROPERTY, "")
     description = str(described.get("description") or "")
     if not text and description.startswith(MARK):
@@ -145,13 +165,14 @@ def read(described: Mapping[str, Any]) -> CollectionSpec | None:
         return None
     form = json.loads(text)
     passport = form["passport"]
-    return CollectionSpec(
+    spec = CollectionSpec(
         name=form["name"],
         dim=form["dim"],
         metric=Metric(form["metric"]),
         index=IndexSpec(**form["index"]),
         passport=Passport(**passport) if passport else None,
     )
+    return spec, form["keywords"]
 
 
 def matrix(page: Sequence[Mapping[str, Any]]) -> Vectors:

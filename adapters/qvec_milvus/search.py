@@ -7,6 +7,7 @@ from typing import Any
 
 from qvec.errors import UnsupportedError
 from qvec.types import Hit
+from qvec_milvus.connection import Connection
 from qvec_milvus.schema import READ, document
 
 MAX_WINDOW = 16_384
@@ -16,7 +17,7 @@ _EXTRA = 16
 
 
 def ranked(
-    client: Any,
+    connection: Connection,
     name: str,
     queries: Sequence[object],
     depth: int,
@@ -25,11 +26,12 @@ def ranked(
     settings: dict[str, object],
     expression: str,
     score: Callable[[float], float],
+    zeros: Callable[[], list[dict[str, Any]]] | None = None,
 ) -> list[list[Hit]]:
     """Rank the best `depth` records of each query: best first, ties by id.
 
     Args:
-        client: the connection.
+        connection: to Milvus.
         name: of the Milvus collection.
         queries: vectors or texts.
         depth: how many are wanted.
@@ -37,6 +39,7 @@ def ranked(
         settings: search parameters.
         expression: the filter, or empty.
         score: from Milvus' distance to ours.
+        zeros: reads the records that the server leaves out and that score 0.
 
     Raises:
         UnsupportedError: `depth` is beyond what a search gives.
@@ -51,19 +54,22 @@ def ranked(
     answers: list[list[Hit]] = []
     waiting = list(queries)
     limit = min(depth + _EXTRA, MAX_WINDOW)
-    found = _ask(client, name, waiting, limit, field, settings, expression)
+    found = _ask(connection, name, waiting, limit, field, settings, expression)
     for query, first in zip(queries, found, strict=True):
         rows, wide = first, limit
         while len(rows) == wide < MAX_WINDOW and rounded(rows[-1]["distance"]) == rounded(rows[depth - 1]["distance"]):
             wide = min(wide * 4, MAX_WINDOW)
-            rows = _ask(client, name, [query], wide, field, settings, expression)[0]
+            rows = _ask(connection, name, [query], wide, field, settings, expression)[0]
+        if zeros and (len(rows) < wide or rounded(rows[-1]["distance"]) <= 0):
+            there = {row["id"] for row in rows}
+            rows = [*rows, *(row for row in zeros() if row["id"] not in there)]
         hits = [Hit(document(row["entity"]), rounded(row["distance"])) for row in rows]
         answers.append(sorted(hits, key=lambda hit: (-hit.score, hit.id))[:depth])
     return answers
 
 
 def _ask(
-    client: Any,
+    connection: Connection,
     name: str,
     queries: Sequence[object],
     limit: int,
@@ -76,7 +82,7 @@ def _ask(
     if "ef" in inner:
         inner["ef"] = max(inner["ef"], limit)
     widened["params"] = inner
-    return client.search(
+    return connection.client.search(
         name,
         list(queries),
         anns_field=field,
@@ -84,5 +90,5 @@ def _ask(
         search_params=widened,
         filter=expression,
         output_fields=READ,
-        consistency_level="Strong",
+        consistency_level=connection.level(name),
     )

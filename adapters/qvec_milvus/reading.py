@@ -1,0 +1,78 @@
+"""Reading records by expression, whole or in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from qvec.errors import BackendError
+from qvec_milvus.connection import Connection
+from qvec_milvus.filters import EVERYTHING
+
+PAGE = 10_000
+_AT_ONCE = 2000
+
+
+class Reader:
+    """Read from the collections of a connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def count(self, name: str, expression: str = "") -> int:
+        """Count the records that an expression is true of."""
+        return self._count(name, expression, self._connection.level(name))
+
+    def settle(self, name: str) -> None:
+        """Wait until what was written to a collection can be read by everyone."""
+        # Taken off first: a write of another thread meanwhile puts it on again.
+        self._connection.unsettled.discard(name)
+        try:
+            self._count(name, "", "Strong")
+        except BackendError:
+            self._connection.unsettled.add(name)
+            raise
+
+    def _count(self, name: str, expression: str, level: str) -> int:
+        with self._connection.use() as client:
+            found = client.query(name, filter=expression, output_fields=["count(*)"], consistency_level=level)
+        return int(found[0]["count(*)"])
+
+    def rows(self, name: str, expression: str, fields: list[str]) -> Iterator[dict[str, Any]]:
+        """Read the fields of the records that an expression is true of.
+
+        A few are read with one query: pymilvus 3.0's iterator takes half a second to begin on a server of 2.3, and on
+        Lite 3.2 makes gRPC log a traceback.
+        """
+        limit = None if self._connection.is_lite else _AT_ONCE
+        with self._connection.use() as client:
+            found = client.query(
+                name,
+                filter=expression or EVERYTHING,
+                output_fields=fields,
+                consistency_level=self._connection.level(name),
+                **({"limit": limit} if limit else {}),
+            )
+        if limit is None or len(found) < limit:
+            yield from found
+            return
+        for page in self.pages(name, expression, fields):
+            yield from page
+
+    def pages(self, name: str, expression: str, fields: list[str], size: int = PAGE) -> Iterator[list[dict[str, Any]]]:
+        """Read the fields of the records that an expression is true of, in order of id."""
+        with self._connection.use() as client:
+            walk = client.query_iterator(
+                name,
+                batch_size=size,
+                filter=expression or EVERYTHING,
+                output_fields=fields,
+                consistency_level=self._connection.level(name),
+            )
+        while True:
+            with self._connection.use():
+                page = list(walk.next())
+                if not page:
+                    walk.close()
+                    return
+            yield page

@@ -1,0 +1,116 @@
+"""How many tokens a collection has, all documents together: what BM25 needs and Milvus cannot sum."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any
+
+from qvec_milvus.filters import among
+from qvec_milvus.postings import LENGTH_BITS, has_length_bit
+from qvec_milvus.reading import Reader
+
+PROPERTY = "qvec.tokens"
+"""The property of a Lite collection that holds its total and for how many documents; empty while it is written to."""
+
+
+class ServerTotals:
+    """Count on a server, by the bits of the lengths: one count a bit, remembered while the collection's size stays."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def of(self, name: str) -> tuple[int, int]:
+        """Return a collection's number of documents and of tokens."""
+        documents = self._reader.count(name)
+        known = self._known.get(name)
+        if known is None or known[0] != documents:
+            tokens = sum(self._reader.count(name, has_length_bit(bit)) << bit for bit in range(LENGTH_BITS))
+            known = self._known[name] = (documents, tokens)
+        return known
+
+    @contextmanager
+    def changing(self, name: str, _ids: Sequence[str], _tokens: int) -> Iterator[None]:
+        """Forget what is known of a collection while it is written to."""
+        self._known.pop(name, None)
+        yield
+        self._known.pop(name, None)
+
+    def settle(self, name: str) -> None:
+        """Do nothing: each total is counted when it is asked for."""
+
+    def forget(self, name: str) -> None:
+        """Forget a collection that is dropped."""
+        self._known.pop(name, None)
+
+
+class LiteTotals:
+    """Keep a Lite collection's total in a property, because reading every length takes a second for 20,000 documents.
+
+    The first write since the last `settle` empties the property, so that a killed process leaves none that is wrong;
+    from then on the total is kept here, by what each write adds and takes away. One process holds a Lite file.
+    """
+
+    def __init__(self, reader: Reader, *, read: Callable[[str], str], write: Callable[[str, str], None]) -> None:
+        self._reader = reader
+        self._read = read
+        self._write = write
+        self._lock = RLock()
+        self._open: dict[str, int | None] = {}
+
+    def of(self, name: str) -> tuple[int, int]:
+        """Return a collection's number of documents and of tokens."""
+        with self._lock:
+            documents = self._reader.count(name)
+            tokens = self._open[name] if name in self._open else self._kept(name, documents)
+            if tokens is None:
+                tokens = self._summed(name)
+                if name in self._open:
+                    self._open[name] = tokens
+                else:
+                    self._keep(name, documents, tokens)
+            return documents, tokens
+
+    @contextmanager
+    def changing(self, name: str, ids: Sequence[str], tokens: int) -> Iterator[None]:
+        """Put the tokens of `ids` in place of those that they had, once the block has written them."""
+        with self._lock:
+            if name in self._open:
+                total = self._open[name]
+            else:
+                total = self._kept(name, self._reader.count(name))
+                self._write(name, "")
+            if total is not None:
+                total += tokens - self._summed(name, among("id", ids))
+            self._open[name] = None
+            yield
+            self._open[name] = total
+
+    def settle(self, name: str) -> None:
+        """Write the total of a collection that was written to."""
+        with self._lock:
+            if name in self._open:
+                documents, tokens = self.of(name)
+                self._keep(name, documents, tokens)
+                del self._open[name]
+
+    def forget(self, name: str) -> None:
+        """Forget a collection that is dropped."""
+        with self._lock:
+            self._open.pop(name, None)
+
+    def _kept(self, name: str, documents: int) -> int | None:
+        text = self._read(name)
+        if not text:
+            return None if documents else 0
+        kept: dict[str, Any] = json.loads(text)
+        return int(kept["tokens"]) if kept["documents"] == documents else None
+
+    def _keep(self, name: str, documents: int, tokens: int) -> None:
+        self._write(name, json.dumps({"documents": documents, "tokens": tokens}))
+
+    def _summed(self, name: str, expression: str = "") -> int:
+        return sum(row["length"] for row in self._reader.rows(name, expression, ["length"]))

@@ -1,0 +1,83 @@
+"""A real Milvus server for the tests: named by the environment, in a container, or PyPI's `milvus`."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.adapters.servers import docker_answers, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = Path(os.environ.get("QVEC_TEST_CACHE", ROOT / ".cache")) / "milvus-2.3.5"
+START_SECONDS = 120
+
+RUN = """
+import sys
+from milvus import MilvusServer
+server = MilvusServer()
+server.set_base_dir(sys.argv[1])
+server.config.set("proxy_port", int(sys.argv[2]))
+server.start()
+print("ready", server.listen_port, flush=True)
+sys.stdin.read()
+server.stop()
+"""
+
+
+def milvus_uri(folder: Path) -> str:
+    """Start a server, or name the one that QVEC_TEST_MILVUS_URI names; it ends with this process."""
+    named = os.environ.get("QVEC_TEST_MILVUS_URI")
+    if named:
+        return named
+    if docker_answers():
+        from testcontainers.milvus import MilvusContainer
+
+        container = MilvusContainer().start()
+        atexit.register(container.stop)
+        return f"milvus://{container.get_container_host_ip()}:{container.get_exposed_port(container.port)}"
+    return _start(folder)
+
+
+def _start(folder: Path) -> str:
+    server = subprocess.Popen(
+        [str(_python()), "-c", RUN, str(folder), str(free_port())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=folder,
+    )
+    atexit.register(_stop, server)
+    assert server.stdout is not None
+    started = time.monotonic()
+    for line in server.stdout:
+        if line.startswith("ready"):
+            return f"milvus://127.0.0.1:{line.split()[1]}"
+        assert time.monotonic() - started < START_SECONDS, "Milvus did not start in time"
+    raise AssertionError(f"Milvus ended with {server.wait()} before it was ready; its logs are under {folder}")
+
+
+def _python() -> Path:
+    """The interpreter of a virtual environment that holds the server, made once."""
+    python = HOME / "bin" / "python"
+    if not (HOME / "installed").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(HOME)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", "milvus==2.3.5", "setuptools<81"], check=True)
+        (HOME / "installed").touch()
+    return python
+
+
+def _stop(server: subprocess.Popen[str]) -> None:
+    if server.stdin:
+        server.stdin.close()
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    if server.stdout:
+        server.stdout.close()
