@@ -30,11 +30,9 @@ _MARKS = re.compile(r"[\u0300-\u036f]")
 
 def tokens(text: str) -> list[str]:
     """Cut a text into keyword tokens, repeats included, in order of appearance."""
-    if not text.isascii():
-        text = _fold_accents(unicodedata.normalize("NFKC", text))
     found: list[str] = []
-    for run in _RUN.findall(text):
-        found += _cut(run) if len(run) <= _REMEMBERED else _cut.__wrapped__(run)
+    for run in _runs(text):
+        found += _pieces(run)
     return found
 
 
@@ -45,7 +43,11 @@ def query_terms(text: str) -> list[str]:
 
 def term_frequencies(text: str) -> dict[str, int]:
     """Count a document's tokens; their sum is its length for BM25."""
-    return dict(Counter(tokens(text)))
+    frequencies: dict[str, int] = {}
+    for run, count in Counter(_runs(text)).items():
+        for token in _pieces(run):
+            frequencies[token] = frequencies.get(token, 0) + count
+    return frequencies
 
 
 def idf(documents: int, containing: int) -> float:
@@ -56,6 +58,15 @@ def idf(documents: int, containing: int) -> float:
 def term_score(frequency: float, length: float, average_length: float) -> float:
     """Score one term in one document before its idf: ``f / (f + k1 (1 - b + b length / average))`` (Lucene 8)."""
     return frequency / (frequency + K1 * (1 - B + B * length / average_length))
+
+
+def _runs(text: str) -> list[str]:
+    folded = text if text.isascii() else _fold_accents(unicodedata.normalize("NFKC", text))
+    return _RUN.findall(folded)
+
+
+def _pieces(run: str) -> tuple[str, ...]:
+    return _cut(run) if len(run) <= _REMEMBERED else _cut.__wrapped__(run)
 
 
 @lru_cache(maxsize=2**16)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qvec.lexical import K1, B, idf, query_terms, tokens
+from qvec.lexical import K1, B, idf, query_terms, term_frequencies
 from qvec.types import Document
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def counted(documents: Sequence[Document]) -> tuple[list[Counter[str]], list[int]]:
+def counted(documents: Sequence[Document]) -> tuple[list[dict[str, int]], list[int]]:
     """Count each document's tokens and their sum."""
-    counts = [Counter(tokens(document.searchable_text)) for document in documents]
-    return counts, [count.total() for count in counts]
+    counts = [term_frequencies(document.searchable_text) for document in documents]
+    return counts, [sum(count.values()) for count in counts]
 
 
 def write_postings(
-    connection: sqlite3.Connection, number: int, seqs: Sequence[int], counts: Sequence[Counter[str]]
+    connection: sqlite3.Connection, number: int, seqs: Sequence[int], counts: Sequence[Mapping[str, int]]
 ) -> None:
     """Write the postings of one upsert as one segment; its name is its first seq, which is never used again."""
     terms: dict[str, tuple[list[int], list[int]]] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -27,7 +26,7 @@ _AMONG = "(SELECT value FROM json_each(?))"
 class Prepared:
     """What can be worked out of documents before the write lock is taken."""
 
-    counts: list[Counter[str]]
+    counts: list[dict[str, int]]
     lengths: list[int]
     metadata: list[str]
 
