@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def docker_answers() -> bool:
-    """Whether a Docker engine is there; asked by hand, since docker's client leaves its socket open when none answers."""
+    """Whether a Docker engine is there; asked by hand: its client leaves a socket open when none answers."""
     address = urlsplit(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
     is_local = address.scheme == "unix"
     with socket.socket(socket.AF_UNIX if is_local else socket.AF_INET) as probe, contextlib.suppress(OSError):
