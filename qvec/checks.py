@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qvec.errors import InvalidInputError, UnsupportedError
+from qvec.errors import CollectionExistsError, InvalidInputError, UnsupportedError
 from qvec.types import Capabilities, CollectionSpec, Document, Value, Vectors
 
 MAX_ID_BYTES = 512
@@ -51,6 +51,21 @@ def check_spec(spec: CollectionSpec, capabilities: Capabilities) -> None:
     if spec.index.kind not in {"auto", *capabilities.index_kinds}:
         known = ", ".join(capabilities.index_kinds)
         raise UnsupportedError(f"{capabilities.database} builds the indexes {known}, not {spec.index.kind}")
+
+
+def check_existing(known: CollectionSpec, spec: CollectionSpec, *, exist_ok: bool) -> None:
+    """Check that a collection which is there already will do.
+
+    Raises:
+        CollectionExistsError: `exist_ok` is false, or it has another dim or metric.
+    """
+    if not exist_ok:
+        raise CollectionExistsError(f"the collection {spec.name!r} exists; drop it first")
+    if (known.dim, known.metric) != (spec.dim, spec.metric):
+        raise CollectionExistsError(
+            f"the collection {spec.name!r} exists with dim {known.dim} and metric {known.metric}; "
+            f"asked for dim {spec.dim} and metric {spec.metric}"
+        )
 
 
 def check_batch(documents: Sequence[Document], vectors: Vectors, dim: int) -> Vectors:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from qvec import lexical
 from qvec.adapter import Adapter
-from qvec.checks import check_batch, check_k, check_spec, check_vectors
-from qvec.errors import BackendConnectionError, CollectionExistsError, CollectionNotFoundError
+from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.errors import BackendConnectionError, CollectionNotFoundError
 from qvec.filters import Filter, matches
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Value, Vectors
 from qvec.uri import URI
@@ -72,13 +72,8 @@ class MemoryAdapter(Adapter):
             known = self._tables.get(spec.name)
             if known is None:
                 self._tables[spec.name] = _Table(spec)
-            elif not exist_ok:
-                raise CollectionExistsError(f"the collection {spec.name!r} exists; drop it first")
-            elif (known.spec.dim, known.spec.metric) != (spec.dim, spec.metric):
-                raise CollectionExistsError(
-                    f"the collection {spec.name!r} exists with dim {known.spec.dim} and metric {known.spec.metric}; "
-                    f"asked for dim {spec.dim} and metric {spec.metric}"
-                )
+            else:
+                check_existing(known.spec, spec, exist_ok=exist_ok)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Delete a collection with all that is in it."""

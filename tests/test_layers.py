@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     0: {"errors", "types"},
-    1: {"filters", "where", "uri", "fusion", "lexical", "lexical_weight", "checks", "documents"},
+    1: {"filters", "where", "uri", "fusion", "lexical", "lexical_weight", "checks", "documents", "specs"},
     2: {"adapter", "embedder"},
     3: {"memory", "registry", "config", "passport", "embedders", "rerank", "code"},
     4: {"prepare", "pipeline", "collection", "database", "api", "migrate", "evaluate"},

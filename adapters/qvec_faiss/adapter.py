@@ -11,8 +11,8 @@ from typing import ClassVar, Self
 import numpy as np
 
 from qvec.adapter import Adapter
-from qvec.checks import check_batch, check_k, check_spec, check_vectors
-from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, MissingDriverError
+from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.errors import CollectionNotFoundError, ConfigError, MissingDriverError
 from qvec.filters import Filter
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vectors
 from qvec.uri import URI
@@ -87,13 +87,8 @@ class FaissAdapter(Adapter):
             known = schema.find(connection, spec.name)
             if known is None:
                 schema.create_tables(connection, spec)
-            elif not exist_ok:
-                raise CollectionExistsError(f"the collection {spec.name!r} exists; drop it first")
-            elif (known.spec.dim, known.spec.metric) != (spec.dim, spec.metric):
-                raise CollectionExistsError(
-                    f"the collection {spec.name!r} exists with dim {known.spec.dim} and metric {known.spec.metric}; "
-                    f"asked for dim {spec.dim} and metric {spec.metric}"
-                )
+            else:
+                check_existing(known.spec, spec, exist_ok=exist_ok)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Drop a collection's tables and its snapshot."""

@@ -7,11 +7,12 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from qvec.errors import BackendConnectionError, CollectionNotFoundError
-from qvec.types import CollectionSpec, IndexSpec, Metric, Passport
+from qvec.specs import spec_from_form, spec_to_json
+from qvec.types import CollectionSpec
 from qvec_faiss.errors import mapped
 from qvec_faiss.filters import MATCHES, python_matches
 
@@ -120,7 +121,7 @@ class Connections:
 
 def create_tables(connection: sqlite3.Connection, spec: CollectionSpec) -> None:
     """Enter a collection into the catalogue and make its tables."""
-    cursor = connection.execute("INSERT INTO collections (name, spec) VALUES (?, ?)", (spec.name, _written(spec)))
+    cursor = connection.execute("INSERT INTO collections (name, spec) VALUES (?, ?)", (spec.name, spec_to_json(spec)))
     for statement in _TABLES:
         connection.execute(statement.format(n=int(cursor.lastrowid or 0)))
 
@@ -135,7 +136,7 @@ def drop_tables(connection: sqlite3.Connection, entry: Entry) -> None:
 def find(connection: sqlite3.Connection, name: str) -> Entry | None:
     """Look a collection up."""
     row = connection.execute("SELECT number, spec FROM collections WHERE name = ?", (name,)).fetchone()
-    return Entry(row[0], _read(row[1])) if row else None
+    return Entry(row[0], spec_from_form(json.loads(row[1]))) if row else None
 
 
 def need(connection: sqlite3.Connection, name: str, folder: Path) -> Entry:
@@ -148,19 +149,3 @@ def need(connection: sqlite3.Connection, name: str, folder: Path) -> Entry:
     if entry is None:
         raise CollectionNotFoundError(f"no collection {name!r} in the FAISS folder {folder}: index into it first")
     return entry
-
-
-def _written(spec: CollectionSpec) -> str:
-    return json.dumps(asdict(spec), ensure_ascii=False)
-
-
-def _read(text: str) -> CollectionSpec:
-    form = json.loads(text)
-    passport = form["passport"]
-    return CollectionSpec(
-        name=form["name"],
-        dim=form["dim"],
-        metric=Metric(form["metric"]),
-        index=IndexSpec(**form["index"]),
-        passport=Passport(**passport) if passport else None,
-    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from qvec.adapter import Adapter
-from qvec.checks import check_batch, check_k, check_spec, check_vectors
+from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
 from qvec.lexical import query_terms
@@ -118,13 +118,8 @@ class MilvusAdapter(Adapter):
                 indexes = schema.indexes(client, spec, kind, keywords, is_lite=self._connection.is_lite)
                 client.create_index(spec.name, indexes, sync=False)
                 client.load_collection(spec.name)
-            elif not exist_ok:
-                raise CollectionExistsError(f"the collection {spec.name!r} exists; drop it first")
-            elif (known.dim, known.metric) != (spec.dim, spec.metric):
-                raise CollectionExistsError(
-                    f"the collection {spec.name!r} exists with dim {known.dim} and metric {known.metric}; "
-                    f"asked for dim {spec.dim} and metric {spec.metric}"
-                )
+            else:
+                check_existing(known, spec, exist_ok=exist_ok)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Drop the Milvus collection."""

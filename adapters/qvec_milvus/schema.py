@@ -11,7 +11,8 @@ import numpy as np
 
 from qvec.errors import InvalidInputError
 from qvec.lexical import K1, B, term_frequencies, tokens
-from qvec.types import CollectionSpec, Document, IndexSpec, Metric, Passport, Vectors
+from qvec.specs import spec_from_form
+from qvec.types import CollectionSpec, Document, Metric, Vectors
 from qvec_milvus.connection import KeywordForm
 from qvec_milvus.facts import MAX_FACTS, facts_of
 from qvec_milvus.keywords import words
@@ -164,15 +165,7 @@ def read(described: Mapping[str, Any]) -> tuple[CollectionSpec, KeywordForm] | N
     if not text:
         return None
     form = json.loads(text)
-    passport = form["passport"]
-    spec = CollectionSpec(
-        name=form["name"],
-        dim=form["dim"],
-        metric=Metric(form["metric"]),
-        index=IndexSpec(**form["index"]),
-        passport=Passport(**passport) if passport else None,
-    )
-    return spec, form["keywords"]
+    return spec_from_form(form), form["keywords"]
 
 
 def matrix(page: Sequence[Mapping[str, Any]]) -> Vectors:

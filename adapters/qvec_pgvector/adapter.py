@@ -11,8 +11,8 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
 from qvec.adapter import Adapter
-from qvec.checks import check_batch, check_k, check_spec, check_vectors
-from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError
+from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vectors
 from qvec.uri import URI
@@ -110,13 +110,8 @@ class PgvectorAdapter(Adapter):
             known = schema.find(connection, spec.name)
             if known is None:
                 schema.create(connection, spec)
-            elif not exist_ok:
-                raise CollectionExistsError(f"the collection {spec.name!r} exists; drop it first")
-            elif (known.spec.dim, known.spec.metric) != (spec.dim, spec.metric):
-                raise CollectionExistsError(
-                    f"the collection {spec.name!r} exists with dim {known.spec.dim} and metric {known.spec.metric}; "
-                    f"asked for dim {spec.dim} and metric {spec.metric}"
-                )
+            else:
+                check_existing(known.spec, spec, exist_ok=exist_ok)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Drop a collection's table."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from psycopg import sql
 
 from qvec.errors import CollectionNotFoundError
-from qvec.types import CollectionSpec, IndexSpec, Metric, Passport
+from qvec.specs import spec_from_form, spec_to_json
+from qvec.types import CollectionSpec, Metric
 from qvec_pgvector.connections import Connection
 
 MAX_VECTOR = 2000
@@ -76,7 +77,7 @@ def has_catalogue(connection: Connection) -> bool:
 
 def create(connection: Connection, spec: CollectionSpec) -> None:
     """Enter a collection into the catalogue and make its table, inside a transaction."""
-    written = json.dumps(asdict(spec), ensure_ascii=False)
+    written = spec_to_json(spec)
     row = connection.raw.execute(
         "INSERT INTO qvec_collections (name, spec) VALUES (%s, %s) RETURNING number", (spec.name, written)
     ).fetchone()
@@ -103,7 +104,7 @@ def find(connection: Connection, name: str, *, lock: bool = False) -> Entry | No
         sql.SQL(" FOR UPDATE" if lock else "")
     )
     row = connection.raw.execute(statement, (name,)).fetchone()
-    return Entry(int(str(row[0])), _read(str(row[1]))) if row else None
+    return Entry(int(str(row[0])), spec_from_form(json.loads(str(row[1])))) if row else None
 
 
 def need(connection: Connection, name: str, place: str, *, lock: bool = False) -> Entry:
@@ -151,15 +152,3 @@ def build_indexes(connection: Connection, entry: Entry) -> None:
         )
     connection.raw.execute("RESET maintenance_work_mem; RESET max_parallel_maintenance_workers")
     connection.raw.execute(sql.SQL("ANALYZE {}").format(table))
-
-
-def _read(text: str) -> CollectionSpec:
-    form = json.loads(text)
-    passport = form["passport"]
-    return CollectionSpec(
-        name=form["name"],
-        dim=form["dim"],
-        metric=Metric(form["metric"]),
-        index=IndexSpec(**form["index"]),
-        passport=Passport(**passport) if passport else None,
-    )
