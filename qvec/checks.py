@@ -161,6 +161,8 @@ def _value_fault(where: str, value: Value, depth: int) -> str:
         return f"metadata is nested deeper than {MAX_DEPTH} levels"
     if isinstance(value, Mapping):
         for key, item in value.items():
+            if _is_plain(key, item):
+                continue
             fault = _key_fault(where, key) or _value_fault(f"{where}[{key!r}]", item, depth - 1)
             if fault:
                 return fault
@@ -168,6 +170,15 @@ def _value_fault(where: str, value: Value, depth: int) -> str:
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return next((fault for item in value if (fault := _value_fault(where, item, depth - 1))), "")
     return f"{where} holds {type(value).__name__}; take strings, numbers, booleans, lists and dicts"
+
+
+def _is_plain(key: object, item: object) -> bool:
+    """Tell at a glance of what most metadata is; only for the rest is its place put in words."""
+    if key.__class__ is not str or not key or not key.isascii() or "\0" in key:
+        return False
+    if item.__class__ is str:
+        return item.isascii() and "\0" not in item
+    return item is None or item.__class__ is bool or (item.__class__ is int and -(2**63) <= item < 2**63)
 
 
 def _key_fault(where: str, key: object) -> str:

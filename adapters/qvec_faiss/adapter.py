@@ -51,7 +51,7 @@ class FaissAdapter(Adapter):
             embedded=True,
             persistent=True,
             index_kinds=("flat", "hnsw", "ivf"),
-            write_batch=2000,
+            write_batch=4000,
         )
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,22 +26,25 @@ def write_postings(
     connection: sqlite3.Connection, number: int, seqs: Sequence[int], counts: Sequence[Mapping[str, int]]
 ) -> None:
     """Write the postings of one upsert as one segment; its name is its first seq, which is never used again."""
-    terms: dict[str, tuple[list[int], list[int]]] = {}
-    for seq, count in zip(seqs, counts, strict=True):
-        for term, frequency in count.items():
-            found = terms.get(term)
-            if found is None:
-                terms[term] = ([seq], [frequency])
-            else:
-                found[0].append(seq)
-                found[1].append(frequency)
-    connection.executemany(
-        f"INSERT INTO postings_{number:d} VALUES (?, ?, ?, ?)",
-        (
-            (term, seqs[0], np.array(found[0], "<i8").tobytes(), np.array(found[1], "<i4").tobytes())
-            for term, found in sorted(terms.items())
-        ),
+    codes = _Codes()
+    code = np.fromiter(map(codes.__getitem__, chain.from_iterable(counts)), np.int64)
+    order = np.argsort(code, kind="stable")  # so that each term's seqs ascend
+    starts = np.searchsorted(code[order], np.arange(len(codes) + 1)).tolist()
+    holders = np.repeat(np.asarray(seqs, "<i8"), [len(count) for count in counts])[order].tobytes()
+    frequencies = np.fromiter(chain.from_iterable(count.values() for count in counts), "<i4")[order].tobytes()
+    rows = (
+        (term, seqs[0], holders[8 * starts[at] : 8 * starts[at + 1]], frequencies[4 * starts[at] : 4 * starts[at + 1]])
+        for term, at in sorted(codes.items())
     )
+    connection.executemany(f"INSERT INTO postings_{number:d} VALUES (?, ?, ?, ?)", rows)
+
+
+class _Codes(dict[str, int]):
+    """Numbers for terms, in order of first appearance."""
+
+    def __missing__(self, term: str) -> int:
+        code = self[term] = len(self)
+        return code
 
 
 def score(connection: sqlite3.Connection, number: int, query: str, live: Ints, lengths: Ints) -> tuple[Ints, Floats]:

@@ -111,7 +111,7 @@ class Connections:
                 self.folder / FILE_NAME, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             # FULL: an upsert that returned survives a power cut, at one sync a call.
-            found.executescript("PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA mmap_size = 1073741824")
+            found.executescript("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; PRAGMA cache_size = -65536; PRAGMA mmap_size = 1073741824")
             found.create_function(MATCHES, 2, python_matches, deterministic=True)
             self._local.connection = found
             with self._lock:

@@ -52,7 +52,7 @@ class PgvectorAdapter(Adapter):
             persistent=True,
             index_kinds=("flat", "hnsw"),
             max_dim=schema.MAX_HALFVEC,
-            write_batch=2000,
+            write_batch=4000,
         )
 
     @property

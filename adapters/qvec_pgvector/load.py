@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,70 +15,92 @@ from qvec.lexical import term_frequencies
 from qvec.types import Document, Vectors
 
 COLUMNS = "id, source, digest, body, metadata, metadata_json, tokens, token_count, zero, embedding"
-HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
-TRAILER = struct.pack(">h", -1)
+_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+_TRAILER = struct.pack(">h", -1)
 
 _FIELDS = struct.pack(">h", 10)
 _NULL = struct.pack(">i", -1)
+_ZERO = struct.pack(">i?", 1, True)
+_NOT_ZERO = struct.pack(">i?", 1, False)
 _INT = struct.Struct(">ii")
 _LENGTH = struct.Struct(">i")
 _POSITION = struct.Struct(">HH")
-_ONCE = _POSITION.pack(1, 1)
+_BLOCK = 2**16  # bytes to a write: the server digests one while the next is made
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _MAX_TSVECTOR = 2**20 - 1
 _MAX_HALF = 65504.0
 _MAX_LEXEME = 2046  # bytes; PostgreSQL refuses longer lexemes
 _MAX_FREQUENCY = 16383  # a lexeme's position, which holds the frequency, has 14 bits
 
 
-def rows(documents: Sequence[Document], vectors: Vectors, *, half: bool) -> tuple[list[bytes], list[int]]:
-    """Write each document as one row of COPY BINARY.
+@dataclass(slots=True)
+class Load:
+    """A batch on its way into PostgreSQL.
 
-    Returns:
-        The rows, without header and trailer, and each document's number of tokens.
-
-    Raises:
-        InvalidInputError: a text has more distinct tokens than a tsvector holds, or a number is too large for halfvec.
+    Attributes:
+        tokens: how many keyword tokens the documents written so far have.
     """
-    if half and np.abs(vectors).max(initial=0) > _MAX_HALF:
-        raise InvalidInputError(f"a vector holds a number beyond {_MAX_HALF:.0f}, the largest that halfvec takes")
-    written: list[bytes] = []
-    counts: list[int] = []
-    zero = np.count_nonzero(vectors, axis=1) == 0
-    for document, vector, is_zero in zip(documents, vector_fields(vectors, half=half), zero, strict=True):
+
+    documents: Sequence[Document]
+    vectors: Vectors
+    half: bool
+    tokens: int = 0
+
+    def blocks(self) -> Iterator[bytes]:
+        """Write the batch as COPY BINARY, block by block.
+
+        Raises:
+            InvalidInputError: a text has more distinct tokens than a tsvector holds, or a number is too large for
+                halfvec.
+        """
+        if self.half and np.abs(self.vectors).max(initial=0) > _MAX_HALF:
+            raise InvalidInputError(f"a vector holds a number beyond {_MAX_HALF:.0f}, the largest that halfvec takes")
+        parts: list[bytes | memoryview] = [_HEADER]
+        size = 0
+        zero = (np.count_nonzero(self.vectors, axis=1) == 0).tolist()
+        fields = vector_fields(self.vectors, half=self.half)
+        for document, vector, is_zero in zip(self.documents, fields, zero, strict=True):
+            row = self._row(document, is_zero=is_zero)
+            parts += (row, vector)
+            size += len(row) + len(vector)
+            if size > _BLOCK:
+                yield b"".join(parts)
+                parts, size = [], 0
+        yield b"".join([*parts, _TRAILER])
+
+    def _row(self, document: Document, *, is_zero: bool) -> bytes:
+        """Write all fields of a document but the vector."""
         frequencies = term_frequencies(document.searchable_text)
         count = sum(frequencies.values())
-        counts.append(count)
+        self.tokens += count
         lexemes = tsvector(frequencies)
         if len(lexemes) > _MAX_TSVECTOR:
             raise InvalidInputError(f"document {document.id!r} has over 1 MB of distinct tokens; chunk it")
-        metadata = json.dumps(document.metadata, ensure_ascii=False)
-        raw = metadata.encode()
-        written.append(
-            b"".join(
-                (
-                    _FIELDS,
-                    _text(document.id),
-                    _text(document.source),
-                    _text(document.digest),
-                    _text(document.text),
-                    _field(b"\x01" + raw),
-                    _field(raw) if "e+" in metadata else _NULL,
-                    _field(lexemes),
-                    _INT.pack(4, count),
-                    _field(b"\x01" if is_zero else b"\x00"),
-                    vector,
-                )
-            )
-        )
-    return written, counts
+        metadata = _JSON.encode(document.metadata)
+        fields = [
+            document.id.encode(),
+            document.source.encode(),
+            document.digest.encode(),
+            document.text.encode(),
+            b"\x01" + metadata.encode(),
+        ]
+        parts = [_FIELDS]
+        for field in fields:
+            parts += (_LENGTH.pack(len(field)), field)
+        parts.append(_field(metadata.encode()) if "e+" in metadata else _NULL)
+        parts += (_LENGTH.pack(len(lexemes)), lexemes, _INT.pack(4, count), _ZERO if is_zero else _NOT_ZERO)
+        return b"".join(parts)
 
 
-def vector_fields(vectors: Vectors, *, half: bool) -> list[bytes]:
+def vector_fields(vectors: Vectors, *, half: bool) -> Iterator[memoryview]:
     """Write vectors as length, dim, 0 and big-endian numbers: pgvector's ``vector_recv`` and ``halfvec_recv``."""
     count, dim = vectors.shape
-    numbers = vectors.astype(">f2" if half else ">f4")
-    head = struct.pack(">ihh", 4 + numbers.itemsize * dim, dim, 0)
-    return [head + numbers[row].tobytes() for row in range(count)]
+    number = np.dtype(">f2" if half else ">f4")
+    table = np.empty(count, [("length", ">i4"), ("dim", ">i2"), ("unused", ">i2"), ("numbers", number, (dim,))])
+    table["length"], table["dim"], table["unused"] = 4 + number.itemsize * dim, dim, 0
+    table["numbers"] = vectors
+    data, width = memoryview(table.view(np.uint8).data), table.itemsize
+    return (data[at : at + width] for at in range(0, count * width, width))
 
 
 def query_vector(vector: Vectors) -> bytes:
@@ -88,16 +110,24 @@ def query_vector(vector: Vectors) -> bytes:
 
 def tsvector(frequencies: Mapping[str, int]) -> bytes:
     """Write each token as a lexeme with one position, whose value is how often the token occurs."""
-    parts = [_LENGTH.pack(len(frequencies))]
-    for token, frequency in frequencies.items():
-        parts.append(_lexeme_bytes(token))
-        parts.append(_ONCE if frequency == 1 else _POSITION.pack(1, min(frequency, _MAX_FREQUENCY)))
-    return b"".join(parts)
+    return _LENGTH.pack(len(frequencies)) + b"".join(map(_lexemes.__getitem__, frequencies.items()))
 
 
-@lru_cache(maxsize=2**16)
-def _lexeme_bytes(token: str) -> bytes:
-    return lexeme(token).encode() + b"\0"
+class _Lexemes(dict[tuple[str, int], bytes]):
+    """The bytes of each token and frequency met so far; most come again."""
+
+    _MOST = 2**17
+
+    def __missing__(self, item: tuple[str, int]) -> bytes:
+        token, frequency = item
+        if len(self) >= self._MOST:
+            self.clear()
+        written = lexeme(token).encode() + b"\0" + _POSITION.pack(1, min(frequency, _MAX_FREQUENCY))
+        self[item] = written
+        return written
+
+
+_lexemes = _Lexemes()
 
 
 def lexeme(token: str) -> str:
@@ -105,10 +135,6 @@ def lexeme(token: str) -> str:
     if len(token) * 4 <= _MAX_LEXEME or len(token.encode()) <= _MAX_LEXEME:
         return token
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _text(text: str) -> bytes:
-    return _field(text.encode())
 
 
 def _field(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from psycopg import sql
+from psycopg.copy import QueuedLibpqWriter
 
 from qvec.filters import Filter
 from qvec.types import Batch, Document, Vectors
@@ -16,25 +17,19 @@ from qvec_pgvector.filters import compile_filter
 from qvec_pgvector.schema import Entry
 
 COLUMNS = sql.SQL("id, source, digest, body, coalesce(metadata_json, metadata::text)")
-_BLOCK = 4 * 2**20
 
 
 def write(connection: Connection, entry: Entry, documents: Sequence[Document], vectors: Vectors) -> None:
     """Replace documents by id, inside a transaction that holds the collection's row in the catalogue."""
-    written, counts = load.rows(documents, vectors, half=entry.kind == "halfvec")
+    batch = load.Load(documents, vectors, half=entry.kind == "halfvec")
     gone, gone_tokens = remove(connection, entry, [document.id for document in documents])
     copy_in = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(entry.table, sql.SQL(load.COLUMNS))
-    with connection.raw.cursor().copy(copy_in) as copy:
-        block = [load.HEADER]
-        size = 0
-        for row in written:
-            block.append(row)
-            size += len(row)
-            if size > _BLOCK:
-                copy.write(b"".join(block))
-                block, size = [], 0
-        copy.write(b"".join([*block, load.TRAILER]))
-    _count(connection, entry, len(documents) - gone, sum(counts) - gone_tokens)
+    cursor = connection.raw.cursor()
+    # The server takes 1000 rows at a time and reads nothing meanwhile: a queue keeps both sides at work.
+    with cursor.copy(copy_in, writer=QueuedLibpqWriter(cursor)) as copy:
+        for block in batch.blocks():
+            copy.write(block)
+    _count(connection, entry, len(documents) - gone, batch.tokens - gone_tokens)
 
 
 def delete(connection: Connection, entry: Entry, ids: Sequence[str]) -> None:
