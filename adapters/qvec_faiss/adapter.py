@@ -187,7 +187,7 @@ class FaissAdapter(Adapter):
         live, lengths = mirror.live_seqs, mirror.live_lengths
         answers: list[list[Hit]] = []
         with self._connections.read() as connection:
-            allowed = rows.seqs_where(connection, entry.number, filter)
+            allowed = None if filter is None else rows.seqs_where(connection, entry.number, filter)
             for query in queries:
                 found, scores = score(connection, entry.number, query, live, lengths)
                 if allowed is not None:
@@ -199,8 +199,11 @@ class FaissAdapter(Adapter):
         return answers
 
     def _entry(self, name: str) -> schema.Entry:
-        with self._connections.read() as connection:
-            return schema.need(connection, name, self.folder)
+        def look_up() -> schema.Entry:
+            with self._connections.read() as connection:
+                return schema.need(connection, name, self.folder)
+
+        return self._connections.unchanged(name, look_up)
 
     def _ids_of(self, entry: schema.Entry) -> rows.IdsOf:
         def look_up(seqs: Ints) -> dict[int, str]:

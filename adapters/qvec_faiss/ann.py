@@ -137,23 +137,27 @@ def search(
     """
     if ann.on_gpu:
         return ann.index.search(vectors, k)  # type: ignore[no-any-return]
-    driver = faiss()
-    inner = driver.downcast_index(ann.index.index)
-    selector = None if allowed is None else driver.IDSelectorBatch(allowed)
-    if isinstance(inner, driver.IndexHNSW):
-        parameters = driver.SearchParametersHNSW(sel=selector, efSearch=max(ef or _DEFAULT_EF, k))
-    elif isinstance(inner, driver.IndexIVF):
-        parameters = driver.SearchParametersIVF(sel=selector, nprobe=min(ef or _default_nprobe(inner), inner.nlist))
-    else:
-        parameters = driver.SearchParameters(sel=selector)
-    scores, ids = ann.index.search(vectors, k, params=parameters)
-    return scores, ids
+    # FAISS keeps the selector alive only when it is given to the constructor.
+    selector = None if allowed is None else faiss().IDSelectorBatch(allowed)
+    return ann.index.search(vectors, k, params=_parameters(ann, k, selector, ef))  # type: ignore[no-any-return]
 
 
 def rounded(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
     """Turn FAISS' scores into ours, to six digits: equal vectors may differ in a float32's last bit."""
     values = -np.sqrt(np.maximum(scores, 0)) if metric is Metric.L2 else scores
-    return np.array([float(f"{value:.6g}") for value in values], np.float64)
+    exact = values.astype(np.float64)
+    steps = 10.0 ** (5 - np.floor(np.log10(np.maximum(np.abs(exact), 1e-30))))
+    return np.asarray(np.rint(exact * steps) / steps, np.float64)
+
+
+def _parameters(ann: Ann, k: int, selector: Any, ef: int | None) -> Any:
+    driver = faiss()
+    inner = driver.downcast_index(ann.index.index)
+    if isinstance(inner, driver.IndexHNSW):
+        return driver.SearchParametersHNSW(sel=selector, efSearch=max(ef or _DEFAULT_EF, k))
+    if isinstance(inner, driver.IndexIVF):
+        return driver.SearchParametersIVF(sel=selector, nprobe=min(ef or _default_nprobe(inner), inner.nlist))
+    return driver.SearchParameters(sel=selector)
 
 
 def _built_for_gpu() -> bool:

@@ -60,9 +60,13 @@ class DenseLeg:
     def mirror(self, entry: Entry) -> Mirror:
         """Return the collection's mirror, caught up."""
         state = self._state(entry)
-        with state.lock, self._connections.snapshot() as connection:
-            state.mirror = catch_up(connection, entry.number, state.mirror, entry.spec.dim, entry.spec.metric)
-            return state.mirror
+
+        def read() -> Mirror:
+            with state.lock, self._connections.snapshot() as connection:
+                state.mirror = catch_up(connection, entry.number, state.mirror, entry.spec.dim, entry.spec.metric)
+                return state.mirror
+
+        return self._connections.unchanged(entry.number, read)
 
     def refresh(self, entry: Entry) -> None:
         """Build the index when there is none or it has fallen behind, and save its snapshot."""
@@ -84,8 +88,7 @@ class DenseLeg:
         queries = prepared(vectors, entry.spec.metric)
         mirror = self.mirror(entry)
         live = mirror.live_seqs
-        with self._connections.read() as connection:
-            allowed = rows.seqs_where(connection, entry.number, filter)
+        allowed = None if filter is None else self._allowed(entry, filter)
         wanted = live if allowed is None else np.intersect1d(live, allowed, assume_unique=True)
         state = self._state(entry)
         if ann.kind_for(entry.spec, len(live)) != "flat":
@@ -104,6 +107,10 @@ class DenseLeg:
         else:
             coverage = _cover(mirror, index, wanted)
         return self._approximate(entry, coverage, queries, k, ef)
+
+    def _allowed(self, entry: Entry, filter: Filter) -> Ints:
+        with self._connections.read() as connection:
+            return rows.seqs_where(connection, entry.number, filter)
 
     def _exact(self, entry: Entry, state: _State, queries: Vectors, wanted: Ints, k: int) -> list[Ranked]:
         with state.lock, self._connections.snapshot() as connection:
@@ -153,6 +160,9 @@ class DenseLeg:
         return look_up
 
     def _state(self, entry: Entry) -> _State:
+        found = self._states.get(entry.number)
+        if found is not None:
+            return found
         with self._lock:
             return self._states.setdefault(entry.number, _State())
 

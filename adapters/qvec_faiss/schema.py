@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 from qvec.errors import BackendConnectionError, CollectionNotFoundError
 from qvec.specs import spec_from_form, spec_to_json
@@ -18,6 +19,12 @@ from qvec_faiss.filters import MATCHES, python_matches
 
 FILE_NAME = "qvec.sqlite"
 BUSY_SECONDS = 30.0
+
+# FULL: an upsert that returned survives a power cut, at one sync a call. The log is folded into the file every 64 MB.
+_SESSION = (
+    "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; PRAGMA cache_size = -65536; "
+    "PRAGMA mmap_size = 1073741824"
+)
 
 _CATALOGUE = """
 CREATE TABLE IF NOT EXISTS collections (
@@ -39,6 +46,10 @@ _TABLES = (
 _NAMES = ("documents", "vectors", "dead", "postings")
 
 
+Answer = TypeVar("Answer")
+Stamp: TypeAlias = tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A collection in the catalogue; its tables end in its number."""
@@ -56,6 +67,7 @@ class Connections:
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._writes = 0
         with mapped(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
         with self.read() as connection:
@@ -89,10 +101,29 @@ class Connections:
             try:
                 yield connection
                 connection.execute("COMMIT")
+                with self._lock:
+                    self._writes += 1
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def stamp(self) -> Stamp:
+        """Mark this moment for this thread: while the stamp stays equal, nobody has written anything."""
+        with self.read() as connection:
+            # SQLite counts what others write, and leaves out what went through this connection.
+            return connection.execute("PRAGMA data_version").fetchone()[0], self._writes
+
+    def unchanged(self, key: object, read: Callable[[], Answer]) -> Answer:
+        """Answer from this thread's memory while nobody has written anything since, else `read` anew."""
+        stamp = self.stamp()
+        memory: dict[object, tuple[Stamp, Answer]] = self._local.__dict__.setdefault("memory", {})
+        known = memory.get(key)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        answer = read()
+        memory[key] = stamp, answer
+        return answer
 
     def close(self) -> None:
         """Close every thread's connection."""
@@ -110,8 +141,7 @@ class Connections:
             found = sqlite3.connect(
                 self.folder / FILE_NAME, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            # FULL: an upsert that returned survives a power cut, at one sync a call.
-            found.executescript("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 16000; PRAGMA cache_size = -65536; PRAGMA mmap_size = 1073741824")
+            found.executescript(_SESSION)
             found.create_function(MATCHES, 2, python_matches, deterministic=True)
             self._local.connection = found
             with self._lock:

@@ -53,10 +53,14 @@ def score(query: Vectors, rows: Vectors, metric: Metric) -> NDArray[np.float64]:
 
 
 def in_order(seqs: Ints, scores: NDArray[np.float64], k: int, ids_of: Callable[[Ints], dict[int, str]]) -> Ranked:
-    """Order by score, then id, and cut."""
-    ids = ids_of(seqs)
-    pairs = [(int(seq), float(value)) for seq, value in zip(seqs, scores, strict=True) if int(seq) in ids]
-    pairs.sort(key=lambda pair: (-pair[1], ids[pair[0]]))
+    """Order by score, then id, and cut; ids are looked up only where scores are equal."""
+    order = np.argsort(-scores, kind="stable")
+    if len(order) > k:
+        order = order[: np.searchsorted(-scores[order], -scores[order[k - 1]], side="right")]
+    pairs = list(zip(seqs[order].tolist(), scores[order].tolist(), strict=True))
+    if len(set(scores[order].tolist())) < len(pairs):
+        ids = ids_of(seqs[order])
+        pairs = sorted((pair for pair in pairs if pair[0] in ids), key=lambda pair: (-pair[1], ids[pair[0]]))
     return pairs[:k]
 
 
