@@ -19,6 +19,7 @@ from qvec.uri import URI
 from qvec_faiss import rows, schema
 from qvec_faiss.dense import DenseLeg
 from qvec_faiss.filters import compile_filter
+from qvec_faiss.growth import WORTH_IT
 from qvec_faiss.lexical import score
 from qvec_faiss.mirror import Ints
 from qvec_faiss.search import in_order
@@ -78,6 +79,7 @@ class FaissAdapter(Adapter):
 
     def close(self) -> None:
         """Close the connections of all threads."""
+        self._dense.close()
         self._connections.close()
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
@@ -119,6 +121,8 @@ class FaissAdapter(Adapter):
         with self._connections.write() as connection:
             entry = schema.need(connection, name, self.folder)
             rows.replace(connection, entry.number, documents, checked, prepared)
+        if len(documents) >= WORTH_IT:
+            self._dense.grow(entry)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records in one transaction."""

@@ -83,19 +83,43 @@ def is_stale(ann: Ann | None, live: Ints) -> bool:
     return dead > _REBUILD_DEAD_SHARE * len(ann.seqs) or tail > max(_TAIL, _REBUILD_TAIL_SHARE * len(live))
 
 
+def may_grow(ann: Ann, live: Ints) -> bool:
+    """Tell whether an index can be brought up to date by adding to it: a graph of which little is dead."""
+    kept = int(np.isin(ann.seqs, live, assume_unique=True).sum())
+    is_graph = hasattr(faiss().downcast_index(ann.index.index), "hnsw") if not ann.on_gpu else False
+    return is_graph and len(ann.seqs) - kept <= _REBUILD_DEAD_SHARE * len(ann.seqs)
+
+
+def begin(spec: CollectionSpec) -> Ann:
+    """Make an empty graph."""
+    driver = faiss()
+    return Ann(driver.IndexIDMap2(_graph(driver, spec)), np.empty(0, np.int64))
+
+
+def clone(ann: Ann) -> Ann:
+    """Copy an index, so that searches may go on in the one while the other is added to."""
+    return Ann(faiss().clone_index(ann.index), ann.seqs, ann.on_gpu)
+
+
+def extend(ann: Ann, connection: sqlite3.Connection, number: int, spec: CollectionSpec, seqs: Ints) -> Ann:
+    """Add documents from the store, a block at a time; the index given is not to be used any more."""
+    for start in range(0, len(seqs), _BLOCK):
+        block, vectors = read_vectors(connection, number, seqs[start : start + _BLOCK], spec.dim, spec.metric)
+        ann.index.add_with_ids(vectors, block)
+    return Ann(ann.index, np.sort(faiss().vector_to_array(ann.index.id_map)), ann.on_gpu)
+
+
 def build(connection: sqlite3.Connection, number: int, spec: CollectionSpec, live: Ints, *, gpu: bool) -> Ann:
-    """Build the index from the store, a block at a time."""
+    """Build the index from the store."""
     driver = faiss()
     index = driver.IndexIDMap2(_empty(driver, spec, len(live)))
     if not index.is_trained:
         every = max(1, len(live) // 50_000)
         index.train(read_vectors(connection, number, live[::every], spec.dim, spec.metric)[1])
-    for start in range(0, len(live), _BLOCK):
-        block, vectors = read_vectors(connection, number, live[start : start + _BLOCK], spec.dim, spec.metric)
-        index.add_with_ids(vectors, block)
-    seqs = np.sort(driver.vector_to_array(index.id_map))
-    on_gpu = gpu and kind_for(spec, len(live)) != "hnsw"
-    return Ann(driver.index_cpu_to_all_gpus(index) if on_gpu else index, seqs, on_gpu)
+    built = extend(Ann(index, np.empty(0, np.int64)), connection, number, spec, live)
+    if gpu and kind_for(spec, len(live)) != "hnsw":
+        return Ann(driver.index_cpu_to_all_gpus(index), built.seqs, on_gpu=True)
+    return built
 
 
 def save(ann: Ann, path: Path) -> None:
@@ -173,13 +197,21 @@ def _default_nprobe(inner: Any) -> int:
     return max(8, int(inner.nlist) // 8)
 
 
+def _metric(driver: Any, spec: CollectionSpec) -> Any:
+    return driver.METRIC_L2 if spec.metric is Metric.L2 else driver.METRIC_INNER_PRODUCT
+
+
+def _graph(driver: Any, spec: CollectionSpec) -> Any:
+    index = driver.IndexHNSWFlat(spec.dim, spec.index.m, _metric(driver, spec))
+    index.hnsw.efConstruction = spec.index.ef_construction
+    return index
+
+
 def _empty(driver: Any, spec: CollectionSpec, documents: int) -> Any:
-    metric = driver.METRIC_L2 if spec.metric is Metric.L2 else driver.METRIC_INNER_PRODUCT
+    metric = _metric(driver, spec)
     kind = kind_for(spec, documents)
     if kind == "hnsw":
-        index = driver.IndexHNSWFlat(spec.dim, spec.index.m, metric)
-        index.hnsw.efConstruction = spec.index.ef_construction
-        return index
+        return _graph(driver, spec)
     if kind == "ivf":
         # FAISS wants about 39 points a cell to train on; 4 sqrt(n) cells is its own rule of thumb.
         cells = spec.index.nlist or max(1, min(int(4 * documents**0.5), documents // 39))

@@ -13,6 +13,7 @@ from qvec.types import Vectors
 from qvec_faiss import ann, rows
 from qvec_faiss.ann import Ann
 from qvec_faiss.errors import mapped
+from qvec_faiss.growth import Growth, missing
 from qvec_faiss.mirror import Ints, Mirror, catch_up, prepared, read_vectors, with_vectors
 from qvec_faiss.schema import Connections, Entry
 from qvec_faiss.search import Ranked, exact, in_order, score
@@ -49,9 +50,11 @@ class DenseLeg:
         self._gpu = ann.gpus(device) > 0
         self._states: dict[int, _State] = {}
         self._lock = threading.Lock()
+        self._growth = Growth(connections, self.mirror, self._current)
 
     def forget(self, entry: Entry) -> None:
         """Let go of a dropped collection and its snapshot."""
+        self._growth.forget(entry)
         with self._lock:
             self._states.pop(entry.number, None)
         with mapped(str(self._connections.folder)):
@@ -68,20 +71,36 @@ class DenseLeg:
 
         return self._connections.unchanged(entry.number, read)
 
+    def grow(self, entry: Entry) -> None:
+        """Take note that documents were written: a graph that will be needed starts to grow."""
+        self._growth.start(entry)
+
     def refresh(self, entry: Entry) -> None:
-        """Build the index when there is none or it has fallen behind, and save its snapshot."""
+        """Bring the index up to date when there is none or it has fallen behind, and save its snapshot."""
         live = self.mirror(entry).live_seqs
         state = self._state(entry)
         flat = ann.kind_for(entry.spec, len(live)) == "flat"
         if not len(live) or (flat and not self._gpu):
             return
-        with state.lock, self._connections.read() as connection:
+        with state.lock:
             self._load(entry, state)
-            if not ann.is_stale(state.index, live):
-                return
-            state.index = ann.build(connection, entry.number, entry.spec, live, gpu=self._gpu)
+            index = state.index
+        if not ann.is_stale(index, live):
+            return
+        grown = self._growth.finish(entry) or (None if index is None else ann.clone(index))
+        with self._connections.read() as connection:
+            if grown is not None and ann.may_grow(grown, live):
+                built = ann.extend(grown, connection, entry.number, entry.spec, missing(grown, live))
+            else:
+                built = ann.build(connection, entry.number, entry.spec, live, gpu=self._gpu)
+        with state.lock:
+            state.index = built
             if not flat:
-                ann.save(state.index, self._snapshot(entry))
+                ann.save(built, self._snapshot(entry))
+
+    def close(self) -> None:
+        """Stop growing."""
+        self._growth.close()
 
     def search(self, entry: Entry, vectors: Vectors, k: int, filter: Filter | None, ef: int | None) -> list[Ranked]:
         """Rank the nearest records of each query as (seq, score), best first, ties by id."""
@@ -146,6 +165,12 @@ class DenseLeg:
                 seqs, vectors = read_vectors(connection, entry.number, chosen, entry.spec.dim, entry.spec.metric)
             answers.append(in_order(seqs, score(query, vectors, entry.spec.metric), k, self._ids_of(entry)))
         return answers
+
+    def _current(self, entry: Entry) -> Ann | None:
+        state = self._state(entry)
+        with state.lock:
+            self._load(entry, state)
+            return state.index
 
     def _load(self, entry: Entry, state: _State) -> None:
         if state.index is None and not state.tried:

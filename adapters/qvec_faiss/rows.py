@@ -21,6 +21,7 @@ IdsOf: TypeAlias = Callable[[Ints], dict[int, str]]
 _COLUMNS = "id, text, metadata, source, digest"
 _FEW = 100
 _read_json = json.JSONDecoder().decode
+_write_json = json.JSONEncoder(ensure_ascii=False).encode
 _AMONG = "(SELECT value FROM json_each(?))"
 
 
@@ -36,7 +37,7 @@ class Prepared:
 def prepare(documents: Sequence[Document]) -> Prepared:
     """Count tokens and write metadata as JSON."""
     counts, lengths = counted(documents)
-    return Prepared(counts, lengths, [json.dumps(document.metadata, ensure_ascii=False) for document in documents])
+    return Prepared(counts, lengths, [_write_json(document.metadata) for document in documents])
 
 
 def replace(

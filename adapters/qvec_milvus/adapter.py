@@ -65,7 +65,7 @@ class MilvusAdapter(Adapter):
             index_kinds=("flat", "hnsw", "ivf"),
             max_dim=32_768,
             max_text_bytes=_max_text(self._connection.keywords),
-            write_batch=1000,
+            write_batch=2000,
         )
 
     @classmethod

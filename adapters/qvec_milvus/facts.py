@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from qvec.errors import InvalidInputError
 from qvec.types import Scalar, Value
@@ -45,27 +46,27 @@ def facts_of(identity: str, metadata: Mapping[str, Value]) -> Facts:
 
 def exists(path: Sequence[str]) -> str:
     """Name the fact that a field is there."""
-    return _hash("exists", path)
+    return _hash("exists", tuple(path))
 
 
 def equals(path: Sequence[str], value: Scalar) -> str:
     """Name the fact that a field has a value."""
-    return _hash("equals", path, value)
+    return _hash("equals", tuple(path), value)
 
 
 def contains(path: Sequence[str], value: Scalar) -> str:
     """Name the fact that a field's list contains a value."""
-    return _hash("contains", path, value)
+    return _hash("contains", tuple(path), value)
 
 
 def is_kind(path: Sequence[str], kind: str) -> str:
     """Name the fact that a field holds a ``"number"`` or a ``"string"``."""
-    return _hash(kind, path)
+    return _hash(kind, tuple(path))
 
 
 def key(path: Sequence[str]) -> str:
     """Name a path's place in the JSON fields."""
-    return _hash("key", path)
+    return _hash("key", tuple(path))
 
 
 def _walk(value: Value, path: tuple[str, ...], facts: Facts) -> None:
@@ -90,7 +91,8 @@ def _walk(value: Value, path: tuple[str, ...], facts: Facts) -> None:
                 facts.hashes.add(contains(path, item))
 
 
-def _hash(what: str, path: Sequence[str], value: Scalar | None = None) -> str:
+@lru_cache(maxsize=2**15, typed=True)
+def _hash(what: str, path: tuple[str, ...], value: Scalar | None = None) -> str:
     text = "\0".join((what, *path)) + "\0\0" + ("" if value is None else _canonical(value))
     return "f" + hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 

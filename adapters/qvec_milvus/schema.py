@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,8 @@ from qvec_milvus.connection import KeywordForm
 from qvec_milvus.facts import MAX_FACTS, facts_of
 from qvec_milvus.keywords import words
 from qvec_milvus.postings import MAX_TERMS, counted, hashed
+
+_write_json = json.JSONEncoder(ensure_ascii=False).encode
 
 MARK = "qvec "
 """How the description of each of our collections starts, before its spec as JSON. Lite 3.2 keeps no description."""
@@ -104,13 +106,22 @@ def rows(
     ]
 
 
+class Whole(str):
+    """A string that pymilvus checks as one: 3.0 looks at each character of a row's string, as if it were an array's."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((str(self),))
+
+
 def _row(document: Document, vector: Vectors, keywords: KeywordForm, *, max_text: int) -> dict[str, object]:
     facts = facts_of(document.id, document.metadata)
-    metadata = json.dumps(document.metadata, ensure_ascii=False)
+    metadata = _write_json(document.metadata)
     kept = _kept_keywords(document, keywords)
     if not vector.any():
         facts.hashes.add("zero vector")
-    strings = json.dumps(facts.strings, ensure_ascii=False)
+    strings = _write_json(facts.strings)
     for what, text, limit in (
         ("text", document.text, max_text),
         ("metadata", metadata, MAX_BYTES),
@@ -123,14 +134,14 @@ def _row(document: Document, vector: Vectors, keywords: KeywordForm, *, max_text
                 f"document {document.id!r}: its {what} takes {size} bytes; Milvus holds {limit}: chunk it"
             )
     return {
-        "id": document.id,
-        "source": document.source,
-        "digest": document.digest,
-        "text": document.text,
-        "metadata": metadata,
+        "id": Whole(document.id),
+        "source": Whole(document.source),
+        "digest": Whole(document.digest),
+        "text": Whole(document.text),
+        "metadata": Whole(metadata),
         "facts": sorted(facts.hashes),
-        "numbers": facts.numbers,
-        "strings": facts.strings,
+        "numbers": _write_json(facts.numbers),
+        "strings": strings,
         "vector": vector,
         **kept,
     }
@@ -138,9 +149,9 @@ def _row(document: Document, vector: Vectors, keywords: KeywordForm, *, max_text
 
 def _kept_keywords(document: Document, keywords: KeywordForm) -> dict[str, object]:
     if keywords == "function":
-        return {"tokens": words(tokens(document.searchable_text))}
+        return {"tokens": Whole(words(tokens(document.searchable_text)))}
     frequencies = term_frequencies(document.searchable_text)
-    kept: dict[str, object] = {"words": counted(frequencies), "length": sum(frequencies.values())}
+    kept: dict[str, object] = {"words": Whole(counted(frequencies)), "length": sum(frequencies.values())}
     if keywords == "terms":
         kept["terms"] = hashed(frequencies)
     return kept

@@ -15,6 +15,9 @@ from qvec_milvus.reading import Reader
 PROPERTY = "qvec.tokens"
 """The property of a Lite collection that holds its total and for how many documents; empty while it is written to."""
 
+_REMEMBERED = 200_000
+"""Ids of a load into an empty collection that are remembered, so that not each batch is looked up."""
+
 
 class ServerTotals:
     """Count on a server, by the bits of the lengths: one count a bit, remembered while the collection's size stays."""
@@ -60,6 +63,7 @@ class LiteTotals:
         self._write = write
         self._lock = RLock()
         self._open: dict[str, int | None] = {}
+        self._written: dict[str, set[str]] = {}
 
     def of(self, name: str) -> tuple[int, int]:
         """Return a collection's number of documents and of tokens."""
@@ -81,10 +85,13 @@ class LiteTotals:
             if name in self._open:
                 total = self._open[name]
             else:
-                total = self._kept(name, self._reader.count(name))
+                documents = self._reader.count(name)
+                total = self._kept(name, documents)
+                if not documents:
+                    self._written[name] = set()
                 self._write(name, "")
             if total is not None:
-                total += tokens - self._summed(name, among("id", ids))
+                total += tokens - self._tokens_of(name, ids)
             self._open[name] = None
             yield
             self._open[name] = total
@@ -96,11 +103,25 @@ class LiteTotals:
                 documents, tokens = self.of(name)
                 self._keep(name, documents, tokens)
                 del self._open[name]
+                self._written.pop(name, None)
 
     def forget(self, name: str) -> None:
         """Forget a collection that is dropped."""
         with self._lock:
             self._open.pop(name, None)
+            self._written.pop(name, None)
+
+    def _tokens_of(self, name: str, ids: Sequence[str]) -> int:
+        """Sum the tokens that the records of `ids` have now."""
+        written = self._written.get(name)
+        if written is not None:  # the collection was empty: what it holds was all written since, and is known
+            is_new = written.isdisjoint(ids)
+            written.update(ids)
+            if len(written) > _REMEMBERED:
+                del self._written[name]
+            if is_new:
+                return 0
+        return self._summed(name, among("id", ids))
 
     def _kept(self, name: str, documents: int) -> int | None:
         text = self._read(name)
