@@ -68,7 +68,7 @@ def postgresql_query(uri: str, table: str) -> Callable[[np.ndarray], object]:
 
 
 def milvus_load(data: Data, path: Path | str) -> tuple[float, float]:
-    """Insert id, text and vector, then flush."""
+    """Insert id, text and vector, then flush; `path` is a Lite file, or a server's URI as a string."""
     from pymilvus import DataType, MilvusClient
 
     client = MilvusClient(str(path))
@@ -77,7 +77,12 @@ def milvus_load(data: Data, path: Path | str) -> tuple[float, float]:
     schema.add_field("text", DataType.VARCHAR, max_length=65535)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=data.vectors.shape[1])
     index = client.prepare_index_params()
-    index.add_index("vector", index_type="FLAT", metric_type="COSINE")
+    if isinstance(path, str):
+        index.add_index("vector", "HNSW", metric_type="COSINE", params={"M": 16, "efConstruction": 100})
+    else:
+        index.add_index("vector", "FLAT", metric_type="COSINE")
+    if client.has_collection("raw_load"):
+        client.drop_collection("raw_load")
     client.create_collection("raw_load", schema=schema, index_params=index)
     started = time.perf_counter()
     for start in range(0, len(data.documents), 1000):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from psycopg import sql
@@ -15,6 +16,8 @@ from qvec_pgvector import load
 from qvec_pgvector.connections import Connection
 from qvec_pgvector.filters import compile_filter
 from qvec_pgvector.schema import Entry
+
+_read_json = json.JSONDecoder().decode
 
 COLUMNS = sql.SQL("id, source, digest, body, coalesce(metadata_json, metadata::text)")
 
@@ -95,8 +98,8 @@ def page(
 
 def document(row: Sequence[object]) -> Document:
     """Make a document of the columns `COLUMNS`."""
-    identity, source, digest, body, metadata = (str(value) for value in row[:5])
-    return Document(identity, body, json.loads(metadata), source, digest)
+    identity, source, digest, body, metadata = cast(tuple[str, str, str, str, str], row[:5])
+    return Document(identity, body, _read_json(metadata), source, digest)
 
 
 def _count(connection: Connection, entry: Entry, documents: int, tokens: int) -> None:

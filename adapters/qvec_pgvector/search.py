@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -21,15 +21,15 @@ _MAX_EF = 1000
 
 # Under cosine, rows of zeros are no part of the index and score 0: they are put in from a small index of their own.
 _NEAREST = """
-SELECT {columns}, {distance} AS distance FROM {table} WHERE {condition} ORDER BY {distance}, id LIMIT %s
+SELECT {columns}, {distance} AS distance FROM {table} WHERE {condition} ORDER BY {distance}, id LIMIT {depth}
 """
 _WITH_ZEROS = """
 SELECT * FROM (
     (SELECT {columns}, {distance} AS distance FROM {table}
-     WHERE NOT zero AND {condition} ORDER BY {distance}, id LIMIT %s)
+     WHERE NOT zero AND {condition} ORDER BY {distance}, id LIMIT {depth})
     UNION ALL
-    (SELECT {columns}, 1 FROM {table} WHERE zero AND {condition} ORDER BY id LIMIT %s)) near
-ORDER BY distance, id LIMIT %s
+    (SELECT {columns}, 1 FROM {table} WHERE zero AND {condition} ORDER BY id LIMIT {depth})) near
+ORDER BY distance, id LIMIT {depth}
 """
 _BY_ID = "SELECT {columns}, 1 AS distance FROM {table} WHERE {condition} ORDER BY id LIMIT %s"
 
@@ -62,28 +62,39 @@ def _one(connection: Connection, entry: Entry, vector: Vectors, depth: int, filt
 
 def _statement(
     entry: Entry, filter: Filter | None, vector: VectorParameter, depth: int
-) -> tuple[sql.Composed | bytes, list[object]]:
-    cosine = entry.spec.metric is Metric.COSINE
+) -> tuple[sql.Composed | str, Sequence[object] | Mapping[str, object]]:
     if filter is None:
-        parameters: list[object] = [vector, vector, depth, depth, depth] if cosine else [vector, vector, depth]
-        return _plain(entry.number, entry.kind, entry.spec.metric), parameters
+        return _plain(entry.number, entry.kind, entry.spec.metric, depth), {"vector": vector}
     condition, values = compile_filter(filter)
     text = _text(entry.number, entry.kind, entry.spec.metric, condition)
-    if cosine:
+    if entry.spec.metric is Metric.COSINE:
         return text, [vector, *values, vector, depth, *values, depth, depth]
     return text, [vector, *values, vector, depth]
 
 
 @lru_cache(maxsize=256)
-def _plain(number: int, kind: str, metric: Metric) -> bytes:
-    return _text(number, kind, metric, sql.SQL("true")).as_bytes(None)
+def _plain(number: int, kind: str, metric: Metric, depth: int) -> str:
+    """Name the vector, so that it is sent once, and write the depth out, so that PostgreSQL keeps the plan."""
+    return _text(number, kind, metric, sql.SQL("true"), vector="vector", depth=sql.Literal(depth)).as_string(None)
 
 
-def _text(number: int, kind: str, metric: Metric, condition: sql.Composable) -> sql.Composed:
-    distance = sql.SQL("embedding {} %s::{}").format(OPERATORS[metric], sql.SQL(kind))
+def _text(
+    number: int,
+    kind: str,
+    metric: Metric,
+    condition: sql.Composable,
+    *,
+    vector: str = "",
+    depth: sql.Composable | None = None,
+) -> sql.Composed:
+    distance = sql.SQL("embedding {} {}::{}").format(OPERATORS[metric], sql.Placeholder(vector), sql.SQL(kind))
     template = _WITH_ZEROS if metric is Metric.COSINE else _NEAREST
     return sql.SQL(template).format(
-        columns=rows.COLUMNS, table=sql.Identifier(f"qvec_{number}"), distance=distance, condition=condition
+        columns=rows.COLUMNS,
+        table=sql.Identifier(f"qvec_{number}"),
+        distance=distance,
+        condition=condition,
+        depth=depth or sql.Placeholder(),
     )
 
 
