@@ -119,7 +119,7 @@ def query(backend: str, options: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         adapter = _opened(backend, folder, options.server)
         fill(adapter, "bench", data)
-        ask = _raw_query(backend, adapter, folder)
+        ask = _raw_query(backend, adapter, folder, options)
         if ask is None:
             adapter.close()
             return [{"backend": backend, "engine": "raw", "error": "no raw query"}]
@@ -179,7 +179,9 @@ def _timed(run: Callable[[], tuple[float, float]], count: int) -> Row:
     return {"n": count, "load_s": load_seconds, "index_s": index_seconds, "docs_s": count / total}
 
 
-def _raw_query(backend: str, adapter: Adapter, folder: str) -> Callable[[np.ndarray], object] | None:
+def _raw_query(
+    backend: str, adapter: Adapter, folder: str, options: argparse.Namespace
+) -> Callable[[np.ndarray], object] | None:
     if backend == "pgvector":
         return raw.postgresql_query(_server(folder), "qvec_1")
     if backend == "milvus":
@@ -190,7 +192,8 @@ def _raw_query(backend: str, adapter: Adapter, folder: str) -> Callable[[np.ndar
             anns_field="vector",
             limit=10,
             output_fields=["id", "text"],
-            consistency_level="Eventually",  # as qvec asks once all is settled; a server waits 200 ms otherwise
+            search_params={} if options.server is None else {"params": {"ef": 128}},
+            consistency_level="Bounded",  # as qvec asks once all is settled; a server waits 200 ms otherwise
         )
     import faiss
 

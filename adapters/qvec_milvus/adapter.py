@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
-from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError
+from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, QvecError
 from qvec.filters import Filter
 from qvec.lexical import query_terms
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vectors
@@ -26,6 +26,7 @@ from qvec_milvus.search import ranked
 from qvec_milvus.totals import PROPERTY as TOTAL_PROPERTY
 from qvec_milvus.totals import LiteTotals, ServerTotals
 
+Answer = TypeVar("Answer")
 _OPTIONS = frozenset({"token", "secure", "timeout"})
 _WRITE_BYTES = 32 * 2**20
 _READ_AT_ONCE = 500
@@ -216,41 +217,49 @@ class MilvusAdapter(Adapter):
     ) -> list[list[Hit]]:
         """Search by the index; `ef` is HNSW's breadth or IVF's ``nprobe``."""
         check_k(k, offset)
-        spec = self._spec(name)
-        queries = check_vectors(vectors, spec.dim)
-        if not len(queries):
-            return []
-        expression = compile_filter(filter)
-        kind = spec.index.kind if spec.index.kind != "auto" else self._connection.auto_kind
-        inner = {"hnsw": {"ef": ef or _DEFAULT_EF}, "ivf": {"nprobe": ef or _DEFAULT_NPROBE}}.get(kind, {})
-        with self._connection.use():
-            found = ranked(
-                self._connection,
-                name,
-                list(queries),
-                k + offset,
-                field="vector",
-                settings={"metric_type": schema.METRICS[spec.metric], "params": inner},
-                expression=expression,
-                score=_minus_root if spec.metric is Metric.L2 else float,
-                zeros=partial(self._zeros, name, expression) if self._loses_zeros(spec) else None,
-            )
-        return [hits[offset:] for hits in found]
+
+        def ask(spec: CollectionSpec, _: KeywordForm) -> list[list[Hit]]:
+            return self._nearest(spec, check_vectors(vectors, spec.dim), k + offset, compile_filter(filter), ef)
+
+        return [hits[offset:] for hits in self._read(name, ask)]
 
     def search_lexical(
         self, name: str, queries: Sequence[str], *, k: int, filter: Filter | None = None, offset: int = 0
     ) -> list[list[Hit]]:
         """Search by BM25: Milvus' function on servers from 2.5, computed here on others and on Lite."""
         check_k(k, offset)
-        _, keywords = self._known(name)
         expression = compile_filter(filter)
-        if keywords == "function":
-            return [self._bm25(name, query, k + offset, expression)[offset:] for query in queries]
-        ranked = self._keywords.ranked(name, queries, expression)
-        tops = [each[offset : offset + k] for each in ranked]
-        ids = list(dict.fromkeys(id for top in tops for id, _ in top))
-        found = {document.id: document for document in self.get(name, ids)}
-        return [[Hit(found[id], score) for id, score in top if id in found] for top in tops]
+
+        def ask(_: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
+            if keywords == "function":
+                return [self._bm25(name, query, k + offset, expression)[offset:] for query in queries]
+            ranked = self._keywords.ranked(name, queries, expression)
+            tops = [each[offset : offset + k] for each in ranked]
+            ids = list(dict.fromkeys(id for top in tops for id, _ in top))
+            found = {row["id"]: schema.document(row) for row in self._among(name, "id", ids, schema.READ)}
+            return [[Hit(found[id], score) for id, score in top if id in found] for top in tops]
+
+        return self._read(name, ask)
+
+    def _nearest(
+        self, spec: CollectionSpec, queries: Vectors, depth: int, expression: str, ef: int | None
+    ) -> list[list[Hit]]:
+        if not len(queries):
+            return []
+        kind = spec.index.kind if spec.index.kind != "auto" else self._connection.auto_kind
+        inner = {"hnsw": {"ef": ef or _DEFAULT_EF}, "ivf": {"nprobe": ef or _DEFAULT_NPROBE}}.get(kind, {})
+        with self._connection.use():
+            return ranked(
+                self._connection,
+                spec.name,
+                list(queries),
+                depth,
+                field="vector",
+                settings={"metric_type": schema.METRICS[spec.metric], "params": inner},
+                expression=expression,
+                score=_minus_root if spec.metric is Metric.L2 else float,
+                zeros=partial(self._zeros, spec.name, expression) if self._loses_zeros(spec) else None,
+            )
 
     def _bm25(self, name: str, query: str, depth: int, expression: str) -> list[Hit]:
         terms = query_terms(query)
@@ -303,6 +312,19 @@ class MilvusAdapter(Adapter):
                 client.load_collection(name)
         self._specs[name] = found
         return found
+
+    def _read(self, name: str, work: Callable[[CollectionSpec, KeywordForm], Answer]) -> Answer:
+        """Work with the remembered spec, without asking for it again; once more when it turns out to be another."""
+        known = self._specs.get(name)
+        if known is not None:
+            self._connection.check_open()
+            try:
+                return work(*known)
+            except QvecError:
+                if self._look_up(name) == known:
+                    raise
+                self._specs.pop(name, None)
+        return work(*self._known(name))
 
     def _look_up(self, name: str) -> tuple[CollectionSpec, KeywordForm]:
         with self._connection.use() as client:

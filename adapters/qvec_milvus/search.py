@@ -13,7 +13,7 @@ from qvec_milvus.schema import READ, document
 MAX_WINDOW = 16_384
 """The most hits of one search that a server gives."""
 
-_EXTRA = 16
+_EXTRA = 4
 
 
 def ranked(
