@@ -63,7 +63,9 @@ def _installation(backend: str | None, *, as_json: bool) -> None:
         "packages": {name: _version(name) for name in _PACKAGES.split()},
         "backends": _backends(),
         "device": _device(),
-        "environment": sorted(key for key in ("QVEC_BACKEND", "QVEC_MODEL", "QVEC_DIM") if os.environ.get(key)),
+        "environment": sorted(
+            key for key in ("QVEC_BACKEND", "QVEC_MODEL", "QVEC_DIM", "QVEC_CACHE") if os.environ.get(key)
+        ),
     }
     try:
         settings = resolve(backend, env=os.environ, cwd=place)
