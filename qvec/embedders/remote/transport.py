@@ -18,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from qvec.errors import EndpointError
 
+_CONNECT_SECONDS = 10.0
 # A server may close a connection that waits; a request on it then fails before anything was done for it.
 _GONE_STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
@@ -121,11 +122,23 @@ class Transport:
 
     def _open(self) -> http.client.HTTPConnection:
         host, port = (self._proxy.hostname or "", self._proxy.port or 80) if self._proxy else (self._host, self._port)
-        if self._tls is None:
-            return http.client.HTTPConnection(host, port, timeout=self._timeout)
-        connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._tls)
-        if self._proxy:
-            connection.set_tunnel(self._host, self._port)
+        patience = min(_CONNECT_SECONDS, self._timeout)
+        connection = (
+            http.client.HTTPConnection(host, port, timeout=patience)
+            if self._tls is None
+            else http.client.HTTPSConnection(host, port, timeout=patience, context=self._tls)
+        )
+        try:
+            if self._proxy and self._secure:
+                connection.set_tunnel(self._host, self._port)
+            connection.connect()
+        except TimeoutError as exc:
+            connection.close()
+            raise EndpointError(f"{self.url} took no connection within {patience:g} s") from exc
+        except BaseException:
+            connection.close()
+            raise
+        connection.sock.settimeout(self._timeout)
         return connection
 
     def _unanswered(self, error: Exception) -> EndpointError:
