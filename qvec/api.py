@@ -21,6 +21,7 @@ def index(
     model: str | None = None,
     dim: int | None = None,
     embedder: Embedder | None = None,
+    cache: bool | str | None = None,
     prune: bool = False,
     long_text: LongText = "chunk",
     progress: Callable[[IndexProgress], None] | None = None,
@@ -34,6 +35,8 @@ def index(
         model: the model's name; None takes the collection's own, else the default.
         dim: width to cut the model's vectors to.
         embedder: a model that is loaded already, instead of `model` and `dim`.
+        cache: keep vectors, so that no text is embedded twice: True for the user's cache folder, a folder, or a
+            ``redis://`` URL; None takes the configured one, else none.
         prune: delete the documents that `docs` does not mention.
         long_text: cut a document that is too long into parts, or report it as failed.
         progress: called while the run goes on.
@@ -44,7 +47,7 @@ def index(
     Raises:
         QvecError: as `qvec.connect` and `Collection.index` say.
     """
-    with connect(backend, model=model, dim=dim) as database:
+    with connect(backend, model=model, dim=dim, cache=cache) as database:
         chosen = database.collection(collection, model=model, dim=dim, embedder=embedder)
         return chosen.index(docs, prune=prune, long_text=long_text, progress=progress)
 

@@ -11,6 +11,8 @@ from qvec.adapter import Adapter
 from qvec.checks import check_k, check_name, string_fault
 from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
+from qvec.embedders.cache import CachedEmbedder
+from qvec.embedders.cache_store import VectorCache
 from qvec.errors import CollectionNotFoundError, InvalidInputError, UnsupportedError
 from qvec.filters import Filter, Where
 from qvec.fusion import RANK_CONSTANT, as_leg, rrf, weighted
@@ -49,6 +51,7 @@ class Collection:
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
         chunker: str = "",
+        cache: VectorCache | None = None,
     ) -> None:
         self.name = check_name(name)
         self._adapter = adapter
@@ -61,6 +64,7 @@ class Collection:
         self._metric = Metric(metric)
         self._index = index or IndexSpec()
         self._chunker = chunker
+        self._cache = cache
         self._checked = False
 
     @property
@@ -256,6 +260,8 @@ class Collection:
             spec = None
         if self._embedder is None:
             self._embedder = self._load(spec.passport if spec else None)
+        if self._cache is not None and not isinstance(self._embedder, CachedEmbedder):
+            self._embedder = CachedEmbedder(self._embedder, self._cache)
         if spec:
             check_passport(spec, self._embedder)
             self._checked = True

@@ -5,6 +5,7 @@ A configuration file::
     backend = "prod"             # a profile's name, a backend's name or a URI
     model = "bundled"
     dim = 256
+    cache = true                 # keep vectors; or a folder, or redis://host:6379/0
 
     [profiles.prod]              # --backend prod
     uri = "postgresql://me:${PGPASSWORD}@db.example.org/search"
@@ -14,7 +15,7 @@ A configuration file::
     [profiles.milvus]            # --backend milvus, instead of the embedded one
     uri = "milvus://localhost:19530"
 
-The environment has ``QVEC_BACKEND``, ``QVEC_MODEL`` and ``QVEC_DIM``.
+The environment has ``QVEC_BACKEND``, ``QVEC_MODEL``, ``QVEC_DIM`` and ``QVEC_CACHE``.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ FOLDER_NAME = ".qvec"
 Found = TypeVar("Found")
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:")
+_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -51,12 +53,14 @@ class Settings:
         model: name of the model for new collections.
         dim: width to cut its vectors to; None for its own.
         files: the configuration files that were read.
+        cache: folder or ``redis://`` URL where vectors are kept; None: they are not.
     """
 
     uri: URI
     model: str = DEFAULT_MODEL
     dim: int | None = None
     files: tuple[Path, ...] = ()
+    cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class _Layer:
     uri: str | None = None
     model: str | None = None
     dim: int | None = None
+    cache: bool | str | None = None
     profiles: Mapping[str, _Layer] = field(default_factory=dict)
 
 
@@ -76,6 +81,7 @@ def resolve(
     *,
     model: str | None = None,
     dim: int | None = None,
+    cache: bool | str | None = None,
     env: Mapping[str, str],
     cwd: Path,
 ) -> Settings:
@@ -88,6 +94,7 @@ def resolve(
         backend: a URI, a profile's name or a backend's name.
         model: overrules what environment and files say.
         dim: overrules what environment and files say.
+        cache: True for the user's cache folder, a folder, a ``redis://`` URL, or False; overrules likewise.
         env: the environment.
         cwd: where ``qvec.toml`` is looked for and embedded databases lie, under ``.qvec``.
 
@@ -107,7 +114,8 @@ def resolve(
     ranked = [_Layer("argument", model=model, dim=dim), named, *profiles, *layers, _Layer("", model=DEFAULT_MODEL)]
     chosen = next(index for index, layer in enumerate(ranked) if layer.model)
     width = _first(ranked[: max(chosen, 1) + 1], lambda layer: layer.dim)
-    return Settings(uri, cast(str, ranked[chosen].model), width, tuple(files))
+    kept = _cache_place([_Layer("argument", cache=cache), named, *layers], env)
+    return Settings(uri, cast(str, ranked[chosen].model), width, tuple(files), kept)
 
 
 def config_files(*, env: Mapping[str, str], cwd: Path) -> list[Path]:
@@ -157,6 +165,20 @@ def _expanded(profile: _Layer, env: Mapping[str, str]) -> URI:
     return URI.parse(_VARIABLE.sub(value, template))
 
 
+def _cache_place(layers: Sequence[_Layer], env: Mapping[str, str]) -> str | None:
+    """Find where vectors are kept; a mere True takes the place that a layer further down names."""
+    stated: list[bool | str] = [layer.cache for layer in layers if layer.cache is not None]
+    if not stated or stated[0] is False:
+        return None
+    place = next((cache for cache in stated if isinstance(cache, str)), None)
+    if place is not None:
+        return place
+    home = env.get("XDG_CACHE_HOME") or (f"{env['HOME']}/.cache" if env.get("HOME") else env.get("LOCALAPPDATA"))
+    if not home:
+        raise ConfigError("no cache folder is known, as neither HOME nor XDG_CACHE_HOME is set: give cache= a folder")
+    return str(Path(home) / "qvec")
+
+
 def _first(layers: Sequence[_Layer], get: Callable[[_Layer], Found | None]) -> Found | None:
     return next((found for layer in layers if (found := get(layer)) is not None), None)
 
@@ -170,6 +192,7 @@ def _environment(env: Mapping[str, str]) -> _Layer:
         backend=env.get("QVEC_BACKEND") or None,
         model=env.get("QVEC_MODEL") or None,
         dim=int(dim) if dim else None,
+        cache=_SWITCH.get(env.get("QVEC_CACHE", "").lower(), env.get("QVEC_CACHE")) if env.get("QVEC_CACHE") else None,
     )
 
 
@@ -184,9 +207,11 @@ def _layer(path: Path) -> _Layer:
     if not isinstance(profiles, dict):
         raise ConfigError(f"{path}: profiles is {profiles!r}; takes tables, [profiles.name]")
     origin = str(path)
-    _check_keys(content, ("backend", "model", "dim"), origin)
+    _check_keys(content, ("backend", "model", "dim", "cache"), origin)
+    cache = content.get("cache")
     return _Layer(
         origin,
+        cache=cache if isinstance(cache, bool) else _text(content, "cache", origin),
         backend=_text(content, "backend", origin),
         model=_text(content, "model", origin),
         dim=_whole(content, "dim", origin),

@@ -12,6 +12,8 @@ from qvec import config
 from qvec.adapter import Adapter
 from qvec.collection import Collection
 from qvec.embedder import Embedder
+from qvec.embedders.cache import open_cache
+from qvec.embedders.cache_store import VectorCache
 from qvec.registry import open_adapter
 from qvec.types import CollectionSpec, IndexSpec, Metric
 from qvec.uri import URI
@@ -24,12 +26,21 @@ class Database:
         adapter: the connection, which this object then owns.
         model: name of the model for new collections; None for the default.
         dim: width to cut the model's vectors to; None for its own.
+        cache: where vectors are kept, which this object then owns; None: they are not.
     """
 
-    def __init__(self, adapter: Adapter, *, model: str | None = None, dim: int | None = None) -> None:
+    def __init__(
+        self,
+        adapter: Adapter,
+        *,
+        model: str | None = None,
+        dim: int | None = None,
+        cache: VectorCache | None = None,
+    ) -> None:
         self.adapter = adapter
         self._model = model
         self._dim = dim
+        self._cache = cache
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="qvec-search")
 
     def __enter__(self) -> Self:
@@ -42,6 +53,8 @@ class Database:
         """Let go of the connection; a second call does nothing."""
         self._executor.shutdown()
         self.adapter.close()
+        if self._cache is not None:
+            self._cache.close()
 
     def collection(
         self,
@@ -80,6 +93,7 @@ class Database:
             metric=metric,
             index=index,
             chunker=chunker,
+            cache=self._cache,
         )
 
     def collections(self) -> list[str]:
@@ -103,7 +117,13 @@ class Database:
         self.adapter.drop_collection(name, missing_ok=missing_ok)
 
 
-def connect(backend: str | URI | None = None, *, model: str | None = None, dim: int | None = None) -> Database:
+def connect(
+    backend: str | URI | None = None,
+    *,
+    model: str | None = None,
+    dim: int | None = None,
+    cache: bool | str | None = None,
+) -> Database:
     """Open a database.
 
     Args:
@@ -112,12 +132,20 @@ def connect(backend: str | URI | None = None, *, model: str | None = None, dim: 
             the user's configuration say.
         model: name of the model for new collections.
         dim: width to cut the model's vectors to.
+        cache: keep vectors, so that no text is embedded twice: True for the user's cache folder, a folder, or a
+            ``redis://`` URL; None takes what ``QVEC_CACHE`` and the files say, else none.
 
     Raises:
-        ConfigError: the configuration or the URI cannot be used.
+        ConfigError: the configuration, the URI or the cache cannot be used.
         UnknownAdapterError: no installed package provides the backend.
         MissingDriverError: its driver is not installed; the message has the pip line.
         BackendConnectionError: the database cannot be reached, opened or logged in to.
     """
-    settings = config.resolve(backend, model=model, dim=dim, env=os.environ, cwd=Path.cwd())
-    return Database(open_adapter(settings.uri), model=settings.model, dim=settings.dim)
+    settings = config.resolve(backend, model=model, dim=dim, cache=cache, env=os.environ, cwd=Path.cwd())
+    kept = open_cache(settings.cache) if settings.cache else None
+    try:
+        return Database(open_adapter(settings.uri), model=settings.model, dim=settings.dim, cache=kept)
+    except BaseException:
+        if kept is not None:
+            kept.close()
+        raise

@@ -7,7 +7,7 @@
     ├── CollectionError ── CollectionNotFoundError (LookupError), CollectionExistsError, PassportMismatchError
     ├── FilterError (ValueError)
     ├── UnsupportedError                        this database, in this version, cannot do that
-    ├── EmbeddingError ── TextTooLongError
+    ├── EmbeddingError ── TextTooLongError, EndpointError
     └── BackendError ── BackendConnectionError, BackendTimeoutError, PartialWriteError
 
 A driver's own exception is kept as ``__cause__``. No message ever holds a password.
@@ -87,6 +87,22 @@ class TextTooLongError(EmbeddingError):
         )
         self.lengths = dict(lengths)
         self.limit = limit
+
+
+class EndpointError(EmbeddingError):
+    """Report an embedding endpoint that gave no vectors, whatever the texts.
+
+    Attributes:
+        status: of the HTTP answer; None when there was none.
+        done: texts of the call that had been embedded.
+        total: texts of the call.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, done: int = 0, total: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.done = done
+        self.total = total
 
 
 class BackendError(QvecError):

@@ -19,7 +19,8 @@ import numpy as np
 from qvec.adapter import Adapter
 from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
-from qvec.errors import EmbeddingError, InvalidInputError, PartialWriteError
+from qvec.embedders.cache import CachedEmbedder
+from qvec.errors import EmbeddingError, EndpointError, InvalidInputError, PartialWriteError
 from qvec.prepare import Planner, Window
 from qvec.types import Document, Vectors
 
@@ -44,7 +45,8 @@ class IndexReport:
         added, updated, unchanged: documents.
         deleted: records that vanished from their source, or were pruned.
         chunked: documents that were over the model's window or the database's limit and were cut into parts.
-        embedded: texts that went through the model.
+        embedded: texts that got their vectors.
+        cached: how many of these vectors came from the cache.
         failed: id, or ``docs[position]`` where there is none -> reason; such a document is as it was before.
         seconds: wall time.
     """
@@ -55,6 +57,7 @@ class IndexReport:
     deleted: int = 0
     chunked: int = 0
     embedded: int = 0
+    cached: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -95,9 +98,11 @@ def run(
     Raises:
         InvalidInputError: `prune` without a single document.
         BackendError: the database failed; what was written stays, and a second run goes on from there.
+        EndpointError: the model's server failed; likewise.
     """
     started = time.monotonic()
     report = IndexReport()
+    hits = _hits(embedder)
     with Planner(adapter, name, embedder, long_text=long_text, failed=report.failed) as planner:
         _Run(adapter, name, embedder, planner, report).feed(planner.windows(docs), progress)
         for ids in planner.stale():
@@ -106,6 +111,7 @@ def run(
         if prune:
             report.deleted += _prune(adapter, name, planner)
     adapter.refresh(name)
+    report.cached = _hits(embedder) - hits
     report.seconds = time.monotonic() - started
     return report
 
@@ -196,6 +202,10 @@ class _Run:
             self._upsert(documents[half:], vectors[half:], window)
 
 
+def _hits(embedder: Embedder) -> int:
+    return embedder.counts.hits if isinstance(embedder, CachedEmbedder) else 0
+
+
 def _isolate(
     encode: Callable[[Sequence[Document]], Vectors], records: Sequence[Document], start: int = 0
 ) -> tuple[list[Vectors], dict[int, str]]:
@@ -204,6 +214,9 @@ def _isolate(
         return [], {}
     try:
         return [encode(records)], {}
+    except EndpointError:
+        # The server failed, not a text: halving would ask it again for each.
+        raise
     except EmbeddingError as exc:
         if len(records) == 1:
             return [], {start: str(exc)}

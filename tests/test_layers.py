@@ -29,6 +29,7 @@ HEAVY = {
     "sentence_transformers",
     "langchain_core",
     "llama_index",
+    "redis",
     "rich",
     *DRIVERS["qvec_faiss"],
 }

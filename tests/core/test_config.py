@@ -147,3 +147,33 @@ def test_a_dim_in_the_environment_that_is_no_number_is_an_error(tmp_path):
 def test_an_unknown_backend_offers_the_nearest_name_and_the_profiles(tmp_path):
     with pytest.raises(UnknownAdapterError, match=r"did you mean milvus\?.*profiles: memory, plain, prod"):
         resolved(tmp_path, "milvsu", local=LOCAL)
+
+
+def test_no_cache_is_the_default(tmp_path):
+    assert resolved(tmp_path).cache is None
+
+
+@pytest.mark.parametrize(
+    ("argument", "env", "local", "place"),
+    [
+        (True, {"HOME": "/home/me"}, "", "/home/me/.cache/qvec"),
+        (True, {"HOME": "/home/me", "XDG_CACHE_HOME": "/fast"}, "", "/fast/qvec"),
+        (True, {"HOME": "/home/me"}, "cache = 'redis://h/0'", "redis://h/0"),
+        (True, {"HOME": "/home/me"}, "cache = false", "/home/me/.cache/qvec"),
+        (False, {"QVEC_CACHE": "1"}, "cache = true", None),
+        ("here", {}, "cache = 'there'", "here"),
+        (None, {"QVEC_CACHE": "redis://h/1"}, "cache = false", "redis://h/1"),
+        (None, {"QVEC_CACHE": "no"}, "cache = 'there'", None),
+        (None, {}, "cache = 'there'", "there"),
+    ],
+)
+def test_the_cache_is_where_the_nearest_says(tmp_path, argument, env, local, place):
+    if local:
+        (tmp_path / "qvec.toml").write_text(local, encoding="utf-8")
+    assert resolve(cache=argument, env=env, cwd=tmp_path).cache == place
+
+
+def test_a_cache_that_is_neither_place_nor_switch_is_refused(tmp_path):
+    (tmp_path / "qvec.toml").write_text("cache = 3", encoding="utf-8")
+    with pytest.raises(ConfigError, match="cache takes"):
+        resolve(env={}, cwd=tmp_path)
