@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,10 +104,55 @@ def milvus_load(data: Data, path: Path | str) -> tuple[float, float]:
 
 def faiss_load(data: Data) -> tuple[float, float]:
     """Add to an HNSW index in memory, without texts or durability."""
+    started = time.perf_counter()
+    _graph(data)
+    return 0.0, time.perf_counter() - started
+
+
+def faiss_store(data: Data, folder: Path) -> tuple[float, float]:
+    """Do what a program has to that keeps them: texts into SQLite, vectors into HNSW, the index into a file."""
+    import faiss
+
+    started = time.perf_counter()
+    with sqlite3.connect(folder / "raw.sqlite") as store:
+        store.execute("PRAGMA journal_mode = WAL")
+        store.execute("CREATE TABLE raw (row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL)")
+        store.executemany(
+            "INSERT INTO raw VALUES (?, ?, ?)",
+            ((row, document.id, document.text) for row, document in enumerate(data.documents)),
+        )
+    store.close()
+    loaded = time.perf_counter()
+    faiss.write_index(_graph(data), str(folder / "raw.faiss"))
+    return loaded - started, time.perf_counter() - loaded
+
+
+def faiss_query(folder: Path, *, ef: int, stored: bool) -> Callable[[np.ndarray], object]:
+    """Ask the index and look the texts up: in the store, or in a dict of all of them."""
+    import faiss
+
+    index = faiss.read_index(str(folder / "raw.faiss"))
+    index.hnsw.efSearch = ef
+    store = sqlite3.connect(folder / "raw.sqlite")
+    texts = dict(store.execute("SELECT row, text FROM raw").fetchall())
+    select = f"SELECT row, id, text FROM raw WHERE row IN ({', '.join('?' * 10)})"
+
+    def from_store(vector: np.ndarray) -> object:
+        scores, found = index.search(vector[None], 10)
+        rows = {row[0]: row for row in store.execute(select, found[0].tolist())}
+        return [(*rows[number], score) for number, score in zip(found[0].tolist(), scores[0].tolist(), strict=True)]
+
+    def from_dict(vector: np.ndarray) -> object:
+        _, found = index.search(vector[None], 10)
+        return [texts[number] for number in found[0].tolist()]
+
+    return from_store if stored else from_dict
+
+
+def _graph(data: Data) -> Any:
     import faiss
 
     index = faiss.IndexHNSWFlat(data.vectors.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = 100
-    started = time.perf_counter()
     index.add(data.vectors)
-    return 0.0, time.perf_counter() - started
+    return index

@@ -24,6 +24,7 @@ from qvec.uri import URI
 HOLDS = "text, metadata, digest, keywords (BM25), statistics, durable"
 BACKENDS = ("pgvector", "faiss", "milvus")
 Row = dict[str, object]
+Query = Callable[[np.ndarray], object]
 
 
 def main() -> None:
@@ -75,7 +76,9 @@ def load(backend: str, options: argparse.Namespace) -> list[Row]:
             runs = [("raw pymilvus insert", "text", lambda: raw.milvus_load(data, plain), data), *runs]
             runs += [("langchain-milvus", "text", lambda: (peers.langchain_milvus(small, peer), 0.0), small)]
         else:
-            runs = [("raw faiss.add", "vectors alone, in memory", lambda: raw.faiss_load(data), data), *runs]
+            kept = "text in SQLite, the index in a file"
+            runs = [("raw faiss.add + SQLite", kept, lambda: raw.faiss_store(data, Path(folder)), data), *runs]
+            runs += [("raw faiss.add", "vectors alone, in memory", lambda: raw.faiss_load(data), data)]
         for engine, holds, run, given in runs:
             rows.append({"backend": backend, "engine": engine, **_timed(run, len(given.documents)), "holds": holds})
         adapter.close()
@@ -116,29 +119,34 @@ def fill(adapter: Adapter, name: str, data: Data) -> tuple[float, float]:
 def query(backend: str, options: argparse.Namespace) -> list[Row]:
     """Ask for the nearest ten in turn through qvec and through the raw driver, on the same index."""
     data = make(options.n, options.dim, options.seed)
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         adapter = _opened(backend, folder, options.server)
         fill(adapter, "bench", data)
-        ask = _raw_query(backend, adapter, folder, options)
-        if ask is None:
-            adapter.close()
-            return [{"backend": backend, "engine": "raw", "error": "no raw query"}]
-        times: dict[str, list[float]] = {"qvec": [], "raw": []}
-        turns = [("qvec", lambda v: adapter.search_dense("bench", v[None], k=10)), ("raw", ask)]
-        for vector in data.queries:
-            turns.reverse()  # whoever asks second finds the pages of the index in the processor's cache
-            for engine, run in turns:
-                started = time.perf_counter()
-                run(vector)
-                times[engine].append(1000 * (time.perf_counter() - started))
+        for name, ask in _raw_queries(backend, adapter, data, folder, options).items():
+            times = _in_turns(data, lambda v: adapter.search_dense("bench", v[None], k=10), ask)
+            row: Row = {"backend": backend, "database": adapter.capabilities.database, "raw": name}
+            row |= {"n": options.n, "dim": options.dim, "k": 10}
+            middle = {engine: np.percentile(values[20:], [50, 95]) for engine, values in times.items()}
+            for engine, (p50, p95) in middle.items():
+                row[f"{engine}_p50_ms"], row[f"{engine}_p95_ms"] = float(p50), float(p95)
+            row["p50_of_raw"] = float(middle["qvec"][0] / middle["raw"][0])
+            row["p95_of_raw"] = float(middle["qvec"][1] / middle["raw"][1])
+            rows.append(row)
         adapter.close()
-    middle = {engine: np.percentile(values[20:], [50, 95]) for engine, values in times.items()}
-    row: Row = {"backend": backend, "n": options.n, "dim": options.dim, "k": 10}
-    for engine, (p50, p95) in middle.items():
-        row[f"{engine}_p50_ms"], row[f"{engine}_p95_ms"] = float(p50), float(p95)
-    row["p50_of_raw"] = float(middle["qvec"][0] / middle["raw"][0])
-    row["p95_of_raw"] = float(middle["qvec"][1] / middle["raw"][1])
-    return [row]
+    return rows
+
+
+def _in_turns(data: Data, ours: Query, raw: Query) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {"qvec": [], "raw": []}
+    turns = [("qvec", ours), ("raw", raw)]
+    for vector in data.queries:
+        turns.reverse()  # whoever asks second finds the pages of the index in the processor's cache
+        for engine, run in turns:
+            started = time.perf_counter()
+            run(vector)
+            times[engine].append(1000 * (time.perf_counter() - started))
+    return times
 
 
 def cold(backend: str, options: argparse.Namespace) -> list[Row]:
@@ -179,38 +187,29 @@ def _timed(run: Callable[[], tuple[float, float]], count: int) -> Row:
     return {"n": count, "load_s": load_seconds, "index_s": index_seconds, "docs_s": count / total}
 
 
-def _raw_query(
-    backend: str, adapter: Adapter, folder: str, options: argparse.Namespace
-) -> Callable[[np.ndarray], object] | None:
+def _raw_queries(
+    backend: str, adapter: Adapter, data: Data, folder: str, options: argparse.Namespace
+) -> dict[str, Query]:
     if backend == "pgvector":
-        return raw.postgresql_query(_server(folder), "qvec_1")
+        return {"prepared statement, binary": raw.postgresql_query(options.server or _server(folder), "qvec_1")}
     if backend == "milvus":
         client = adapter._connection.client  # type: ignore[attr-defined]
-        return lambda vector: client.search(
-            "bench",
-            [vector],
-            anns_field="vector",
-            limit=10,
-            output_fields=["id", "text"],
-            search_params={} if options.server is None else {"params": {"ef": 128}},
-            consistency_level="Bounded",  # as qvec asks once all is settled; a server waits 200 ms otherwise
-        )
-    import faiss
-
-    index = faiss.read_index(str(next(Path(folder, "faiss").glob("*.faiss"))))
-    inner = faiss.downcast_index(index.index)
-    inner.hnsw.efSearch = 128
-    texts = {seq: document.text for seq, document in enumerate(_all(adapter), 1)}
-
-    def ask(vector: np.ndarray) -> object:
-        _, found = index.search(vector[None], 10)
-        return [texts.get(int(identity)) for identity in found[0]]
-
-    return ask
-
-
-def _all(adapter: Adapter) -> list[object]:
-    return [document for batch in adapter.scan("bench") for document in batch.documents]
+        return {
+            "MilvusClient.search": lambda vector: client.search(
+                "bench",
+                [vector],
+                anns_field="vector",
+                limit=10,
+                output_fields=["id", "text"],
+                search_params={} if options.server is None else {"params": {"ef": 128}},
+                consistency_level="Bounded",  # as qvec asks once all is settled; a server waits 200 ms otherwise
+            )
+        }
+    raw.faiss_store(data, Path(folder))
+    return {
+        "index.search, texts from SQLite": raw.faiss_query(Path(folder), ef=128, stored=True),
+        "index.search, texts in a dict": raw.faiss_query(Path(folder), ef=128, stored=False),
+    }
 
 
 def _server(folder: str) -> str:

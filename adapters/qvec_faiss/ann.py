@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,18 @@ class Ann:
 
     Attributes:
         index: ``faiss.IndexIDMap2``.
-        seqs: the ids in it, ascending.
+        ids: the seqs in it, in its own order.
         on_gpu: it takes no filter there, and is brought back to be saved.
+        seqs: the same, ascending.
     """
 
     index: Any
-    seqs: Ints
+    ids: Ints
     on_gpu: bool = False
+    seqs: Ints = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seqs", np.sort(self.ids))
 
 
 def faiss() -> Any:
@@ -98,7 +103,7 @@ def begin(spec: CollectionSpec) -> Ann:
 
 def clone(ann: Ann) -> Ann:
     """Copy an index, so that searches may go on in the one while the other is added to."""
-    return Ann(faiss().clone_index(ann.index), ann.seqs, ann.on_gpu)
+    return Ann(faiss().clone_index(ann.index), ann.ids, ann.on_gpu)
 
 
 def extend(ann: Ann, connection: sqlite3.Connection, number: int, spec: CollectionSpec, seqs: Ints) -> Ann:
@@ -106,7 +111,7 @@ def extend(ann: Ann, connection: sqlite3.Connection, number: int, spec: Collecti
     for start in range(0, len(seqs), _BLOCK):
         block, vectors = read_vectors(connection, number, seqs[start : start + _BLOCK], spec.dim, spec.metric)
         ann.index.add_with_ids(vectors, block)
-    return Ann(ann.index, np.sort(faiss().vector_to_array(ann.index.id_map)), ann.on_gpu)
+    return Ann(ann.index, faiss().vector_to_array(ann.index.id_map), ann.on_gpu)
 
 
 def build(connection: sqlite3.Connection, number: int, spec: CollectionSpec, live: Ints, *, gpu: bool) -> Ann:
@@ -118,7 +123,7 @@ def build(connection: sqlite3.Connection, number: int, spec: CollectionSpec, liv
         index.train(read_vectors(connection, number, live[::every], spec.dim, spec.metric)[1])
     built = extend(Ann(index, np.empty(0, np.int64)), connection, number, spec, live)
     if gpu and kind_for(spec, len(live)) != "hnsw":
-        return Ann(driver.index_cpu_to_all_gpus(index), built.seqs, on_gpu=True)
+        return Ann(driver.index_cpu_to_all_gpus(index), built.ids, on_gpu=True)
     return built
 
 
@@ -137,14 +142,14 @@ def load(path: Path, spec: CollectionSpec, last_seq: int) -> Ann | None:
     driver = faiss()
     try:
         index = driver.read_index(str(path))
-        seqs = np.sort(driver.vector_to_array(index.id_map))
+        ids = driver.vector_to_array(index.id_map)
     except (RuntimeError, AttributeError) as exc:
         log.warning("the FAISS snapshot %s cannot be read and will be built again: %s", path, exc)
         return None
-    if index.d != spec.dim or (len(seqs) and seqs[-1] > last_seq):
+    if index.d != spec.dim or (len(ids) and ids.max() > last_seq):
         log.warning("the FAISS snapshot %s is of another collection and will be built again", path)
         return None
-    return Ann(index, seqs)
+    return Ann(index, ids)
 
 
 def search(
@@ -161,9 +166,15 @@ def search(
     """
     if ann.on_gpu:
         return ann.index.search(vectors, k)  # type: ignore[no-any-return]
+    driver = faiss()
+    # The index inside, not the map around it: the map looks ids up on all cores, which waits for a busy one.
+    inner = driver.downcast_index(ann.index.index)
+    selector = None
+    if allowed is not None:
+        selector = driver.IDSelectorBitmap(np.packbits(np.isin(ann.ids, allowed), bitorder="little"))
     # FAISS keeps the selector alive only when it is given to the constructor.
-    selector = None if allowed is None else faiss().IDSelectorBatch(allowed)
-    return ann.index.search(vectors, k, params=_parameters(ann, k, selector, ef))  # type: ignore[no-any-return]
+    scores, places = inner.search(vectors, k, params=_parameters(driver, inner, k, selector, ef))
+    return scores, np.where(places >= 0, ann.ids[places], -1)
 
 
 def rounded(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
@@ -174,9 +185,7 @@ def rounded(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
     return np.asarray(np.rint(exact * steps) / steps, np.float64)
 
 
-def _parameters(ann: Ann, k: int, selector: Any, ef: int | None) -> Any:
-    driver = faiss()
-    inner = driver.downcast_index(ann.index.index)
+def _parameters(driver: Any, inner: Any, k: int, selector: Any, ef: int | None) -> Any:
     if isinstance(inner, driver.IndexHNSW):
         return driver.SearchParametersHNSW(sel=selector, efSearch=max(ef or _DEFAULT_EF, k))
     if isinstance(inner, driver.IndexIVF):

@@ -19,6 +19,7 @@ WORTH_IT = 256
 """An upsert of fewer documents does not wake the thread."""
 
 _BLOCK = 512
+_SHARE = 16
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ class Growth:
             if job.index is None:
                 current = self._index_of(entry)
                 job.index = ann.begin(entry.spec) if current is None else ann.clone(current)
-            tail = missing(job.index, live)[:_BLOCK]
+            tail = missing(job.index, live)[: max(_BLOCK, len(live) // _SHARE)]
             if len(tail) < WORTH_IT:
                 return
             with self._connections.read() as connection:
