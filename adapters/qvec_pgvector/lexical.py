@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from psycopg import sql
 
@@ -12,19 +13,48 @@ from qvec.types import Hit
 from qvec_pgvector import rows
 from qvec_pgvector.connections import Connection
 from qvec_pgvector.filters import compile_filter
-from qvec_pgvector.load import lexeme
+from qvec_pgvector.load import MAX_POSITIONS, lexeme
 from qvec_pgvector.schema import Entry
 
-# A lexeme's only position is its frequency. df counts every match, whatever the filter. The sum has a fixed order,
-# so that documents alike in everything get scores alike to the last bit.
-_BM25 = """
+_FEW = 24
+"""Up to so many terms each gets a column of frequencies; the lexemes of all candidates are unfolded for more."""
+
+_RE_READ = 2
+"""From so many terms on, a row's tokens are unpacked once for all of them."""
+
+# df counts every match, whatever the filter. Terms are summed in a fixed order, so that documents alike in everything
+# get scores alike to the last bit.
+_WITH_COLUMNS = """
+WITH corpus AS (
+    SELECT documents::float8 AS n, greatest(tokens, 1)::float8 / greatest(documents, 1) AS average
+    FROM qvec_collections WHERE number = %s),
+counted AS MATERIALIZED (
+    SELECT id, token_count, wanted, {frequencies}
+    FROM (SELECT id, token_count, {tokens} AS tokens, {condition} AS wanted FROM {table}
+          WHERE tokens @@ %s::tsquery OFFSET 0) candidates),
+terms AS (SELECT {idfs} FROM counted, corpus),
+ranked AS (
+    SELECT id, {score} AS score
+    FROM (SELECT *, %s * (1 - %s + %s * token_count / average) AS norm FROM counted, corpus WHERE wanted) found, terms
+    ORDER BY score DESC, id LIMIT %s OFFSET %s)
+SELECT {columns}, score FROM ranked JOIN {table} USING (id) ORDER BY score DESC, id
+"""
+
+_FREQUENCY = """
+coalesce(
+    nullif(width_bucket(ts_rank('{{1,1,1,1}}', tokens, %s::tsquery)::float8, {steps}), {most}),
+    (SELECT part.positions[{most}] FROM unnest(tokens) AS part WHERE part.lexeme = %s))::float8 AS {name}
+"""
+
+_UNFOLDED = """
 WITH corpus AS (
     SELECT documents::float8 AS n, greatest(tokens, 1)::float8 / greatest(documents, 1) AS average
     FROM qvec_collections WHERE number = %s),
 candidates AS MATERIALIZED (
     SELECT id, token_count, tokens, {condition} AS wanted FROM {table} WHERE tokens @@ %s::tsquery),
 found AS MATERIALIZED (
-    SELECT id, token_count, wanted, part.lexeme, part.positions[1]::float8 AS frequency
+    SELECT id, token_count, wanted, part.lexeme,
+        coalesce(part.positions[{most}], cardinality(part.positions))::float8 AS frequency
     FROM candidates, unnest(tokens) AS part WHERE part.lexeme = ANY(%s::text[])),
 terms AS (
     SELECT lexeme, ln(1 + (max(n) - count(*) + 0.5) / (count(*) + 0.5)) AS idf FROM found, corpus GROUP BY lexeme),
@@ -38,7 +68,7 @@ SELECT {columns}, score FROM ranked JOIN {table} USING (id) ORDER BY score DESC,
 
 def best(connection: Connection, entry: Entry, query: str, *, k: int, offset: int, filter: Filter | None) -> list[Hit]:
     """Rank the best records of one query."""
-    terms = [lexeme(term) for term in query_terms(query)]
+    terms = sorted(lexeme(term) for term in query_terms(query))
     if not terms:
         return []
     statement, parameters = bm25(entry, terms, k=k, offset=offset, filter=filter)
@@ -51,11 +81,48 @@ def bm25(
 ) -> tuple[sql.Composed, list[object]]:
     """Write the statement and its values."""
     condition, values = compile_filter(filter)
-    statement = sql.SQL(_BM25).format(table=entry.table, columns=rows.COLUMNS, condition=condition)
-    return statement, [entry.number, *values, tsquery(terms), list(terms), K1, B, B, k, offset]
+    common = {"table": entry.table, "columns": rows.COLUMNS, "condition": condition}
+    if len(terms) > _FEW:
+        unfolded = sql.SQL(_UNFOLDED).format(most=sql.Literal(MAX_POSITIONS), **common)
+        return unfolded, [entry.number, *values, tsquery(terms), list(terms), K1, B, B, k, offset]
+    names = [sql.Identifier(f"f{number}") for number in range(len(terms))]
+    idfs = [sql.Identifier(f"idf{number}") for number in range(len(terms))]
+    frequency = sql.SQL(_FREQUENCY)
+    statement = sql.SQL(_WITH_COLUMNS).format(
+        frequencies=sql.SQL(", ").join(
+            frequency.format(steps=_STEPS, most=sql.Literal(MAX_POSITIONS), name=name) for name in names
+        ),
+        tokens=sql.SQL("ts_filter(tokens, '{d}')" if len(terms) >= _RE_READ else "tokens"),
+        idfs=sql.SQL(", ").join(_IDF.format(frequency=name, idf=idf) for name, idf in zip(names, idfs, strict=True)),
+        score=sql.SQL(" + ").join(_PART.format(frequency=name, idf=idf) for name, idf in zip(names, idfs, strict=True)),
+        **common,
+    )
+    each = [value for term in terms for value in (tsquery([term]), term)]
+    return statement, [entry.number, *each, *values, tsquery(terms), K1, B, B, k, offset]
 
 
 def tsquery(terms: Sequence[str]) -> str:
     """Write terms as a tsquery that any of them satisfies."""
     quoted = (term.replace("\\", "\\\\").replace("'", "''") for term in terms)
     return " | ".join(f"'{term}'" for term in quoted)
+
+
+_IDF = sql.SQL(
+    "ln(1 + (max(n) - count(*) FILTER (WHERE {frequency} > 0) + 0.5) "
+    "/ (count(*) FILTER (WHERE {frequency} > 0) + 0.5)) AS {idf}"
+)
+_PART = sql.SQL("{idf} * {frequency} / ({frequency} + norm)")
+
+
+def _steps() -> sql.Composable:
+    """Write where `ts_rank` goes from one frequency to the next.
+
+    With all weights 1 it gives a lexeme of f positions ``(1 + 1/4 + ... + 1/f^2) / (pi^2 / 6)``: nothing else in stock
+    PostgreSQL reads a tsvector's positions without unfolding all of it.
+    """
+    sums = list(accumulate(1 / number**2 for number in range(1, MAX_POSITIONS + 1)))
+    middles = [(low + high) / 2 / 1.64493406685 for low, high in zip([0.0, *sums], sums, strict=False)]
+    return sql.SQL("'{{{}}}'::float8[]".format(",".join(f"{middle:.9f}" for middle in middles)))
+
+
+_STEPS = _steps()

@@ -18,19 +18,21 @@ COLUMNS = "id, source, digest, body, metadata, metadata_json, tokens, token_coun
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
 
+MAX_POSITIONS = 64
+"""A lexeme has as many positions as its token occurs; beyond this, the last position is the number itself."""
+
 _FIELDS = struct.pack(">h", 10)
 _NULL = struct.pack(">i", -1)
 _ZERO = struct.pack(">i?", 1, True)
 _NOT_ZERO = struct.pack(">i?", 1, False)
 _INT = struct.Struct(">ii")
 _LENGTH = struct.Struct(">i")
-_POSITION = struct.Struct(">HH")
 _BLOCK = 2**16  # bytes to a write: the server digests one while the next is made
 _JSON = json.JSONEncoder(ensure_ascii=False)
 _MAX_TSVECTOR = 2**20 - 1
 _MAX_HALF = 65504.0
 _MAX_LEXEME = 2046  # bytes; PostgreSQL refuses longer lexemes
-_MAX_FREQUENCY = 16383  # a lexeme's position, which holds the frequency, has 14 bits
+_MAX_FREQUENCY = 16383  # a lexeme's position has 14 bits
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ def query_vector(vector: Vectors) -> bytes:
 
 
 def tsvector(frequencies: Mapping[str, int]) -> bytes:
-    """Write each token as a lexeme with one position, whose value is how often the token occurs."""
+    """Write each token as a lexeme with as many positions as it occurs, 1, 2, 3 ... up to `MAX_POSITIONS`."""
     return _LENGTH.pack(len(frequencies)) + b"".join(map(_lexemes.__getitem__, frequencies.items()))
 
 
@@ -122,7 +124,8 @@ class _Lexemes(dict[tuple[str, int], bytes]):
         token, frequency = item
         if len(self) >= self._MOST:
             self.clear()
-        written = lexeme(token).encode() + b"\0" + _POSITION.pack(1, min(frequency, _MAX_FREQUENCY))
+        positions = [*range(1, min(frequency, MAX_POSITIONS)), min(frequency, _MAX_FREQUENCY)]
+        written = lexeme(token).encode() + b"\0" + struct.pack(f">{len(positions) + 1}H", len(positions), *positions)
         self[item] = written
         return written
 

@@ -24,6 +24,7 @@ from qvec.errors import (
     InvalidInputError,
     UnsupportedError,
 )
+from qvec.memory import MemoryAdapter
 from qvec.registry import embedded_uri, open_adapter
 from qvec.types import CollectionSpec, Document, IndexSpec, Metric
 from qvec.uri import URI
@@ -62,7 +63,7 @@ def explain(adapter: Adapter, statement: object, parameters: list[object], *, fo
     with adapter._connections.use() as connection, connection.raw.transaction():
         if forced:
             connection.raw.execute("SET LOCAL enable_seqscan = off")
-        text = sql.SQL("EXPLAIN ") + (sql.SQL(statement.decode()) if isinstance(statement, bytes) else statement)
+        text = sql.SQL("EXPLAIN ") + (sql.SQL(statement) if isinstance(statement, str) else statement)
         return "\n".join(row[0] for row in connection.raw.execute(text, parameters))
 
 
@@ -83,6 +84,20 @@ def test_a_keyword_search_uses_the_gin_index(adapter: Adapter) -> None:
         entry = schema.need(connection, "words", "")
     statement, parameters = lexical.bm25(entry, ["2999"], k=10, offset=0, filter=None)
     assert f"qvec_{entry.number}_tokens" in explain(adapter, statement, parameters, forced=False)
+
+
+@pytest.mark.parametrize("others", [0, 3, 40])
+def test_keyword_scores_are_exact_for_any_frequency(adapter: Adapter, others: int) -> None:
+    frequencies = [1, 2, 3, 17, 62, 63, 64, 65, 66, 128, 300, 5000]
+    documents = [Document(f"d{count:05}", "needle " * count + "hay " * (count % 7)) for count in frequencies]
+    query = " ".join(["needle", "hay", *(f"other{number}" for number in range(others))])
+    answers = []
+    for each in (adapter, MemoryAdapter()):
+        each.create_collection(CollectionSpec(f"often{others}", 2))
+        each.upsert(f"often{others}", documents, np.ones((len(documents), 2), np.float32))
+        answers.append(each.search_lexical(f"often{others}", [query], k=20)[0])
+    assert [hit.id for hit in answers[0]] == [hit.id for hit in answers[1]]
+    assert [hit.score for hit in answers[0]] == pytest.approx([hit.score for hit in answers[1]], rel=1e-9)
 
 
 def test_a_filter_that_leaves_one_in_a_hundred_gives_k_hits_through_the_index(adapter: Adapter) -> None:
