@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
 from qvec.lexical import query_terms
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
 from qvec.uri import URI
 from qvec_milvus import schema
 from qvec_milvus.bm25 import Keywords
@@ -186,6 +188,11 @@ class MilvusAdapter(Adapter):
         """Read records by id."""
         found = {row["id"]: schema.document(row) for row in self._among(name, "id", ids, schema.READ)}
         return [found[identity] for identity in ids if identity in found]
+
+    def get_vectors(self, name: str, ids: Sequence[str]) -> dict[str, Vector]:
+        """Read vectors by id."""
+        found = self._among(name, "id", ids, ["id", "vector"])
+        return {row["id"]: np.array(row["vector"], np.float32) for row in found}
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Read the digests of all records of these sources."""
