@@ -258,6 +258,16 @@ class Collection:
         self._adapter.refresh(self.name)
         return len(records)
 
+    def clear(self) -> None:
+        """Delete all documents; the collection stays, with its shape and passport.
+
+        Raises:
+            CollectionNotFoundError: it is not there.
+        """
+        spec = self.describe()
+        self._adapter.drop_collection(self.name)
+        self._adapter.create_collection(spec)
+
     def count(self, where: Where = None) -> int:
         """Count the records, or those that a filter matches."""
         return self._adapter.count(self.name, filter=to_filter(where))

@@ -283,3 +283,11 @@ def test_vectors_of_a_model_that_was_named_leave_its_passport(database: Database
     found = shelf.describe().passport
     assert found is not None
     assert found.model_id == model.model_id
+
+
+def test_a_cleared_collection_is_empty_and_as_it_was(books: Collection) -> None:
+    before = books.describe()
+    books.clear()
+    assert (books.count(), books.describe()) == (0, before)
+    books.index(DOCS[:1])
+    assert ids(books.search("read csv")) == ["csv"]
