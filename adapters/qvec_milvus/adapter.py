@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -55,6 +56,7 @@ class MilvusAdapter(Adapter):
             if connection.is_lite
             else ServerTotals(self._reader)
         )
+        self._creating = Lock()
         self._keywords = Keywords(self._reader, self._totals, in_words if connection.is_lite else in_terms)
 
     @property
@@ -104,7 +106,8 @@ class MilvusAdapter(Adapter):
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make a Milvus collection with its indexes, and load it."""
         check_spec(spec, self.capabilities)
-        with self._connection.use() as client:
+        # Of two threads that create the same, Lite 3.2 fails one halfway.
+        with self._creating, self._connection.use() as client:
             found = self._describe(client, spec.name)
             known = found[0] if found else None
             if known is None:
