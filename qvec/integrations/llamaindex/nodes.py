@@ -48,6 +48,7 @@ def to_record(node: BaseNode) -> types.Document:
         "ref_doc_id": node.ref_doc_id,
         "empty": [key for key, value in node.metadata.items() if value in ("", [])],
         "kind": node.class_name(),
+        "keys": list(node.metadata),  # the order of metadata is part of a node's hash; PostgreSQL's jsonb loses it
         "node": [form],  # in a list, where no database looks for fields to index
     }
     text = node.get_content(metadata_mode=MetadataMode.NONE)
@@ -60,6 +61,7 @@ def to_node(record: types.Document) -> BaseNode:
     metadata = unpack(record.metadata)
     if "node" not in notes:
         return _text_node(record, metadata)
+    metadata = {key: metadata[key] for key in cast("list[str]", notes["keys"])}
     [form] = cast("list[Mapping[str, object]]", notes["node"])
     kind = _KINDS.get(str(notes["kind"]), TextNode)
     node: BaseNode = kind.from_dict({**form, "id_": record.id, "metadata": metadata})
