@@ -120,7 +120,7 @@ class QvecVectorStore(BasePydanticVectorStore):  # type: ignore[misc]  # the bas
         sizes = {len(node.embedding) for node in nodes}
         if len(sizes) > 1:
             raise InvalidInputError(f"the nodes' embeddings are of {len(sizes)} sizes: {sorted(sizes)}")
-        vectors = np.array([node.embedding for node in nodes], np.float32)
+        vectors = np.array([node.embedding for node in nodes])
         self._collection.upsert([to_record(node) for node in nodes], vectors)
         return [node.node_id for node in nodes]
 
