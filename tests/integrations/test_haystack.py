@@ -204,7 +204,7 @@ def test_a_pipeline_is_written_and_read(tmp_path):
     )
     pipeline = asking(retriever)
     pipeline.add_component("documents", QvecDocumentEmbedder("hashing", dim=8, meta_fields_to_embed=["title"]))
-    again = Pipeline.loads(pipeline.dumps())
+    again = Pipeline.loads(pipeline.dumps(), allowed_modules=["qvec.integrations.haystack.*"])
     assert again.dumps() == pipeline.dumps()
     assert again.get_component("retriever").document_store.to_dict() == retriever.document_store.to_dict()
 

@@ -19,7 +19,9 @@ from qvec.integrations.haystack import QvecFilterError, from_haystack
 from qvec.integrations.haystack.documents import to_record
 
 DOCUMENTS = [
-    Document(id="a", content="a", meta={"lang": "py", "n": 5, "on": "2024-01-01", "deep": {"x": 1, "on": "2020-02-02"}}),
+    Document(
+        id="a", content="a", meta={"lang": "py", "n": 5, "on": "2024-01-01", "deep": {"x": 1, "on": "2020-02-02"}}
+    ),
     Document(id="b", content="b", meta={"lang": "go", "n": 9.5, "on": "2024-01-01T08:00:00+08:00", "flag": True}),
     Document(id="c", content="c", meta={"lang": None, "on": "2025-06-01T12:00:00Z"}),
     Document(id="d", content="d", meta={"n": -1, "on": "2024-01-01T00:00:00.000"}),

@@ -39,6 +39,7 @@ class QvecDocumentStore(AsyncTwins):
 
     A collection that is not there yet reads as empty and is made by the first documents. Documents without embedding
     are found by keyword and by filter, never by vector. Every method has an async twin, which runs in a thread.
+    Haystack reads a pipeline with it from a file under ``Pipeline.load(..., allowed_modules=["qvec"])``.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any, cast
 
@@ -18,8 +18,10 @@ ORDER = f"{NOTES}.order"
 """The field of a record that says when it was written; only this integration sets it."""
 NO_VECTOR = f"{NOTES}.no_vector"
 """The field of a record that is there when its document has no embedding."""
-MOMENTS = f"{NOTES}.moments"
-"""The field under which a record's dates stand in one notation, so that their order is that of their strings."""
+CLOCK = f"{NOTES}.clock"
+"""The field under which a record's dates stand as a clock on the wall shows them, in one notation that has an order."""
+UTC_CLOCK = f"{NOTES}.utc"
+"""The field under which those of a record's dates that have a zone stand in UTC."""
 
 _LAST = 2**63 - 1
 
@@ -49,9 +51,10 @@ def to_record(document: Document, order: int) -> types.Document:
         notes["no_vector"] = True
     if rest:
         notes["rest"] = [rest]  # in a list, where no database looks for fields to index
-    moments = _moments(document.meta)
-    if moments:
-        notes["moments"] = moments
+    for name, clock in (("clock", on_clock), ("utc", in_utc)):
+        moments = _moments(document.meta, clock)
+        if moments:
+            notes[name] = moments
     return types.Document(document.id, document.content or "", pack(document.meta, notes))
 
 
@@ -84,32 +87,40 @@ def order_of(record: types.Document) -> tuple[int, str]:
     return (order if isinstance(order, int) else _LAST, record.id)
 
 
-def moment(value: object) -> str | None:
-    """Write a date, or an ISO 8601 string of one, in UTC with microseconds; None for anything else.
-
-    A date without a zone is taken as UTC.
-    """
+def moment(value: object) -> datetime | None:
+    """Read a date, or an ISO 8601 string of one; None for anything else."""
     if isinstance(value, str):
         if len(value) < len("2024-01-01") or value[4] != "-" or value[7] != "-":
             return None
         try:
-            value = datetime.fromisoformat(value)
+            return datetime.fromisoformat(value)
         except ValueError:
             return None
-    if not isinstance(value, date):
+    if isinstance(value, datetime):
+        return value
+    return datetime.combine(value, time()) if isinstance(value, date) else None
+
+
+def on_clock(when: datetime) -> str:
+    """Write a moment without its zone."""
+    return when.replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def in_utc(when: datetime) -> str | None:
+    """Write a moment in UTC; None of one without a zone."""
+    if when.tzinfo is None:
         return None
-    found = value if isinstance(value, datetime) else datetime.combine(value, time())
     try:
-        plain = found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+        return on_clock(when.astimezone(UTC))
     except OverflowError:
         return None
-    return plain.isoformat(timespec="microseconds")
 
 
-def _moments(metadata: Mapping[str, object]) -> dict[str, Value]:
+def _moments(metadata: Mapping[str, object], clock: Callable[[datetime], str | None]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for key, value in metadata.items():
-        inner: Value = _moments(value) if isinstance(value, Mapping) else moment(value)
+        when = moment(value)
+        inner: Value = _moments(value, clock) if isinstance(value, Mapping) else clock(when) if when else None
         if inner:
             found[key] = inner
     return found

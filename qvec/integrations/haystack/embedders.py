@@ -56,7 +56,7 @@ class QvecTextEmbedder(_Model):
             dim: width to cut to; None keeps the model's own.
             instruction: a preset's name or a sentence; None takes the model's default.
         """
-        super().__init__(model, dim)
+        _Model.__init__(self, model, dim)  # @component makes another class, of which super() does not know
         self.instruction = instruction
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class QvecDocumentEmbedder(_Model):
             meta_fields_to_embed: metadata to put before the content.
             embedding_separator: stands between them.
         """
-        super().__init__(model, dim)
+        _Model.__init__(self, model, dim)
         self.meta_fields_to_embed = list(meta_fields_to_embed)
         self.embedding_separator = embedding_separator
 

@@ -7,10 +7,11 @@ for dates, in whatever ISO 8601 form these are written. A field is ``meta.a.b``;
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from qvec.errors import FilterError
 from qvec.filters import And, Compare, Exists, Filter, Not, Op, Or
-from qvec.integrations.haystack.documents import ID, MOMENTS, ORDER, moment
+from qvec.integrations.haystack.documents import CLOCK, ID, ORDER, UTC_CLOCK, in_utc, moment, on_clock
 from qvec.integrations.haystack.errors import QvecFilterError
 from qvec.types import Scalar
 from qvec.where import to_filter
@@ -96,7 +97,7 @@ def _equal(path: str, value: object) -> Filter:
         return Not(Exists(path))
     same = Compare(path, Op.EQ, value)  # type: ignore[arg-type]  # checked there
     when = moment(value)
-    return same if when is None else Or((same, Compare(f"{MOMENTS}.{path}", Op.EQ, when)))
+    return same if when is None else Or((same, _at(path, Op.EQ, when)))
 
 
 def _among(path: str, values: object) -> Filter:
@@ -113,10 +114,20 @@ def _ordered(path: str, op: Op, value: object) -> Filter:
     when = moment(value)
     if when is None:
         raise QvecFilterError(f"{path!r} {op.value} {value!r}: order is for numbers and ISO 8601 dates")
-    return Or((Compare(f"{MOMENTS}.{path}", op, when), _as_written(path, op, value)))
+    return Or((_at(path, op, when), _as_written(path, op, value)))
+
+
+def _at(path: str, op: Op, when: datetime) -> Filter:
+    # As in Haystack: two moments of which one has no zone are compared as a clock on the wall shows them.
+    by_clock = Compare(f"{CLOCK}.{path}", op, on_clock(when))
+    instant = in_utc(when)
+    if instant is None:
+        return by_clock
+    utc = f"{UTC_CLOCK}.{path}"
+    return Or((Compare(utc, op, instant), And((Not(Exists(utc)), by_clock))))
 
 
 def _as_written(path: str, op: Op, value: object) -> Filter:
-    # A record that another tool wrote has no moments beside its dates.
+    # A record that another tool wrote has no clocks beside its dates.
     raw: Scalar = value  # type: ignore[assignment]  # a date, which Compare writes as its string
     return And((Not(Exists(ORDER)), Compare(path, op, raw)))
