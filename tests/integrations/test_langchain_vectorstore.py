@@ -155,6 +155,17 @@ def test_any_model_of_langchain_can_be_the_model():
     shelf.close()
 
 
+def test_a_store_is_made_of_documents_sync_and_async():
+    documents = [Document(id="a", page_content="one", metadata={"n": 1}), Document(page_content="two")]
+    model = HashingEmbedder(dim=64)
+    made = QvecVectorStore.from_documents(documents, model, database="memory://", collection="notes", mode="lexical")
+    assert (made.collection.name, ids(made.similarity_search("one"))) == ("notes", ["a"])
+    made.close()
+    other = asyncio.run(QvecVectorStore.afrom_documents(documents, model, database="memory://"))
+    assert [document.metadata for document in other.get_by_ids(["a"])] == [{"n": 1}]
+    other.close()
+
+
 class Wavering(Embeddings):
     """Makes vectors of another size for documents than for queries."""
 

@@ -32,7 +32,8 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
 
     A collection that is not there yet reads as empty and is made by the first documents. Every method has its async
     twin of LangChain's name, which runs in a thread. A document over the model's window is kept in parts, with ids
-    ``id#part1`` ...; `get_by_ids` puts them together again.
+    ``id#part1`` ...; `get_by_ids` puts them together again. A string under the metadata key ``title`` is embedded and
+    searched with the text.
     """
 
     def __init__(self, collection: Collection, *, mode: Mode = "dense", instruction: str | None = None) -> None:
