@@ -111,6 +111,12 @@ class LifecycleTests(SuiteBase):
                 made.result()
         assert adapter.describe_collection(name).dim == DIM
 
+    def test_threads_that_end_leave_nothing_behind(self, adapter: Adapter, name: str) -> None:
+        make(adapter, name)
+        for _ in range(150):
+            with ThreadPoolExecutor(1) as threads:
+                assert threads.submit(adapter.count, name).result() == 0
+
     def test_exist_ok_refuses_another_dim(self, adapter: Adapter, name: str) -> None:
         make(adapter, name)
         with pytest.raises(CollectionExistsError, match=str(DIM)):
