@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL a thread, opened when a thread first asks and again after it broke."""
+"""Connections to PostgreSQL: one for each thread that works, kept for the next when it is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg.adapt import Dumper
-from psycopg.pq import Format
+from psycopg.pq import Format, TransactionStatus
 from psycopg.types import TypeInfo
 
 from qvec.errors import BackendConnectionError
@@ -34,7 +34,7 @@ class VectorParameter:
 
 
 class Connection:
-    """A thread's connection and what is set on it."""
+    """A connection and what is set on it."""
 
     def __init__(self, raw: psycopg.Connection[tuple[object, ...]]) -> None:
         self.raw = raw
@@ -43,62 +43,81 @@ class Connection:
 
 
 class Connections:
-    """All connections of one adapter; `close` closes them whatever thread opened them."""
+    """All connections of one adapter; `close` closes them whatever thread uses them.
+
+    A thread holds one while it works and lays it aside for any other after: threads come and go by the dozen where
+    every indexing run and every event loop brings its own.
+    """
 
     def __init__(self, conninfo: str, place: str) -> None:
         self.place = place
         self._conninfo = conninfo
         self._local = threading.local()
-        self._all: list[psycopg.Connection[tuple[object, ...]]] = []
+        self._all: list[Connection] = []
+        self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._closed = False
 
     @contextmanager
     def use(self) -> Iterator[Connection]:
-        """Give this thread's connection in autocommit; errors come out as qvec's, and a broken one is let go."""
+        """Give a connection in autocommit, within a `use` the same one; errors come out as qvec's."""
         with mapped(self.place):
-            connection = self._connection()
+            held: Connection | None = getattr(self._local, "connection", None)
+            if held is not None:
+                yield held
+                return
+            connection = self._take()
+            self._local.connection = connection
             try:
                 yield connection
-            except psycopg.Error:
-                if connection.raw.closed or connection.raw.broken:
-                    self._drop(connection)
-                raise
+            finally:
+                self._local.connection = None
+                self._lay_aside(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Give this thread's connection inside a transaction."""
+        """Give a connection inside a transaction."""
         with self.use() as connection, connection.raw.transaction():
             yield connection
 
     def close(self) -> None:
-        """Close every thread's connection."""
+        """Close every connection."""
         with self._lock:
             self._closed = True
-            for raw in self._all:
-                raw.close()
+            for connection in self._all:
+                connection.raw.close()
             self._all.clear()
+            self._idle.clear()
 
-    def _connection(self) -> Connection:
-        if self._closed:
-            raise BackendConnectionError(f"the connection to PostgreSQL at {self.place} was closed; connect again")
-        found: Connection | None = getattr(self._local, "connection", None)
-        if found is None or found.raw.closed:
-            raw = psycopg.connect(self._conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
-            found = Connection(raw)
+    def _take(self) -> Connection:
+        with self._lock:
+            if self._closed:
+                raise BackendConnectionError(f"the connection to PostgreSQL at {self.place} was closed; connect again")
+            found = self._idle.pop() if self._idle else None
+        if found is None:
+            found = Connection(psycopg.connect(self._conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS))
             with self._lock:
-                self._all.append(raw)
-            self._local.connection = found
-        if not found.ready:
-            found.ready = _prepare(found.raw)
+                self._all.append(found)
+        try:
+            if not found.ready:
+                found.ready = _prepare(found.raw)
+        except psycopg.Error:
+            self._lay_aside(found)
+            raise
         return found
 
-    def _drop(self, connection: Connection) -> None:
-        connection.raw.close()
-        self._local.connection = None
+    def _lay_aside(self, connection: Connection) -> None:
+        is_sound = connection.raw.info.transaction_status is TransactionStatus.IDLE
         with self._lock:
-            if connection.raw in self._all:
-                self._all.remove(connection.raw)
+            if is_sound and not self._closed:
+                self._idle.append(connection)
+                return
+            # What broke this one, a server's restart, has broken those that nobody uses as well.
+            for broken in [connection, *self._idle]:
+                broken.raw.close()
+                if broken in self._all:
+                    self._all.remove(broken)
+            self._idle.clear()
 
 
 def _prepare(raw: psycopg.Connection[tuple[object, ...]]) -> bool:

@@ -20,6 +20,7 @@ INDEX_FROM = 10_000
 OPERATORS = {Metric.COSINE: sql.SQL("<=>"), Metric.DOT: sql.SQL("<#>"), Metric.L2: sql.SQL("<->")}
 _CLASSES = {Metric.COSINE: "cosine", Metric.DOT: "ip", Metric.L2: "l2"}
 _LOCK = 7_160_217_318_042_115_011  # any number that no one else takes for an advisory lock
+_BUILD_LOCK = 0x71766563  # "qvec"
 
 _CATALOGUE = """
 CREATE TABLE IF NOT EXISTS qvec_collections (
@@ -133,22 +134,26 @@ def build_indexes(connection: Connection, entry: Entry) -> None:
     wanted = (kind == "hnsw" and rows > 0) or (kind == "auto" and rows >= INDEX_FROM)
     if not rows or not (no_gin or (no_hnsw and wanted)):
         return
-    connection.raw.execute("SET maintenance_work_mem = '1GB'; SET max_parallel_maintenance_workers = 4")
-    if no_gin:
-        connection.raw.execute(
-            sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING gin (tokens)").format(entry.part("tokens"), table)
-        )
-    if no_hnsw and wanted:
-        connection.raw.execute(
-            sql.SQL(
-                "CREATE INDEX IF NOT EXISTS {} ON {} USING hnsw (embedding {}) WITH (m = {}, ef_construction = {})"
-            ).format(
-                entry.part("hnsw"),
-                table,
-                sql.SQL(f"{entry.kind}_{_CLASSES[entry.spec.metric]}_ops"),
-                sql.Literal(entry.spec.index.m),
-                sql.Literal(entry.spec.index.ef_construction),
+    with connection.raw.transaction():
+        # IF NOT EXISTS alone fails one of two sessions that build at once (PostgreSQL 18).
+        connection.raw.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_BUILD_LOCK, entry.number))
+        connection.raw.execute("SET LOCAL maintenance_work_mem = '1GB'; SET LOCAL max_parallel_maintenance_workers = 4")
+        if no_gin:
+            connection.raw.execute(
+                sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING gin (tokens)").format(entry.part("tokens"), table)
             )
-        )
-    connection.raw.execute("RESET maintenance_work_mem; RESET max_parallel_maintenance_workers")
+        if no_hnsw and wanted:
+            connection.raw.execute(_hnsw(entry))
     connection.raw.execute(sql.SQL("ANALYZE {}").format(table))
+
+
+def _hnsw(entry: Entry) -> sql.Composed:
+    return sql.SQL(
+        "CREATE INDEX IF NOT EXISTS {} ON {} USING hnsw (embedding {}) WITH (m = {}, ef_construction = {})"
+    ).format(
+        entry.part("hnsw"),
+        entry.table,
+        sql.SQL(f"{entry.kind}_{_CLASSES[entry.spec.metric]}_ops"),
+        sql.Literal(entry.spec.index.m),
+        sql.Literal(entry.spec.index.ef_construction),
+    )

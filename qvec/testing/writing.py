@@ -13,7 +13,7 @@ from qvec.adapter import Adapter
 from qvec.checks import MAX_DEPTH
 from qvec.errors import InvalidInputError, PartialWriteError
 from qvec.filters import Compare, Op
-from qvec.testing.base import SuiteBase, fill, ids_of, make, need_lexical, scan_all
+from qvec.testing.base import SuiteBase, fill, fresh_name, ids_of, make, need_lexical, scan_all
 from qvec.testing.corpus import CORPUS, DIM, NASTY_IDS, NASTY_TEXTS, numbered, vectors_for
 from qvec.types import Document, Value
 
@@ -230,6 +230,17 @@ class WritingTests(SuiteBase):
         fill(adapter, name, documents[:3], np.asfortranarray(vectors)[:3])
         fill(adapter, name, documents[3:], vectors.astype(np.float64)[3:])  # type: ignore[arg-type]
         assert [ids_of(hits) for hits in adapter.search_dense(name, vectors, k=1)] == [[d.id] for d in documents]
+
+    def test_threads_may_refresh_at_once(self, adapter: Adapter) -> None:
+        for _ in range(8):
+            name = fresh_name()
+            make(adapter, name)
+            adapter.upsert(name, CORPUS, vectors_for(CORPUS))
+            with ThreadPoolExecutor(4) as threads:
+                for done in [threads.submit(adapter.refresh, name) for _ in range(4)]:
+                    done.result()
+            assert adapter.count(name) == len(CORPUS)
+            adapter.drop_collection(name)
 
     def test_four_threads_write_read_and_search_at_once(self, adapter: Adapter, name: str) -> None:
         make(adapter, name)
