@@ -64,7 +64,7 @@ class Connections:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._lock = threading.Lock()
         self._closed = False
         self._writes = 0
@@ -129,7 +129,7 @@ class Connections:
         """Close every thread's connection."""
         with self._lock:
             self._closed = True
-            for connection in self._all:
+            for _, connection in self._all:
                 connection.close()
             self._all.clear()
 
@@ -145,7 +145,11 @@ class Connections:
             found.create_function(MATCHES, 2, python_matches, deterministic=True)
             self._local.connection = found
             with self._lock:
-                self._all.append(found)
+                for thread, left_behind in self._all:
+                    if not thread.is_alive():
+                        left_behind.close()
+                self._all = [pair for pair in self._all if pair[0].is_alive()]
+                self._all.append((threading.current_thread(), found))
         return found
 
 
