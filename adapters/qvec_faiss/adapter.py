@@ -16,7 +16,7 @@ from qvec.errors import CollectionNotFoundError, ConfigError, MissingDriverError
 from qvec.filters import Filter
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
-from qvec_faiss import rows, schema
+from qvec_faiss import compaction, rows, schema
 from qvec_faiss.dense import DenseLeg
 from qvec_faiss.filters import compile_filter
 from qvec_faiss.growth import WORTH_IT
@@ -130,8 +130,14 @@ class FaissAdapter(Adapter):
             rows.delete(connection, schema.need(connection, name, self.folder).number, ids)
 
     def refresh(self, name: str) -> None:
-        """Bring the FAISS index and its snapshot up to date when too much has changed."""
-        self._dense.refresh(self._entry(name))
+        """Bring the FAISS index and its snapshot up to date when too much has changed, and sweep up after the dead."""
+        entry = self._entry(name)
+        with self._connections.read() as connection:
+            is_due = compaction.is_due(connection, entry.number)
+        if is_due:
+            with self._connections.write() as connection:
+                compaction.compact(connection, schema.need(connection, name, self.folder).number)
+        self._dense.refresh(entry)
 
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:
         """Read records by id."""

@@ -46,10 +46,12 @@ class Mirror:
 
 def catch_up(connection: sqlite3.Connection, number: int, mirror: Mirror, dim: int, metric: Metric) -> Mirror:
     """Read what was written since, inside one transaction of the caller's; cheap when nothing was."""
-    (last_dead,) = connection.execute(f"SELECT coalesce(max(entry), 0) FROM dead_{number:d}").fetchone()
+    last_dead = _last_dead(connection, number)
     (last_seq,) = connection.execute(f"SELECT coalesce(max(seq), 0) FROM documents_{number:d}").fetchone()
     if last_seq <= mirror.last_seq and last_dead == mirror.last_dead:
         return mirror
+    if _is_trimmed(connection, number, mirror.last_dead, last_dead):
+        mirror = Mirror(last_dead=last_dead)
     mirror = _bury(connection, number, mirror, last_dead)
     if last_seq > mirror.last_seq:
         mirror = _append(connection, number, mirror, last_seq, dim, metric)
@@ -93,6 +95,20 @@ def prepared(vectors: Vectors, metric: Metric) -> Vectors:
         return np.ascontiguousarray(vectors, np.float32)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.ascontiguousarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+
+
+def _last_dead(connection: sqlite3.Connection, number: int) -> int:
+    """Return the number of the last entry that the log of deaths ever had; SQLite keeps it when the log is emptied."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (f"dead_{number:d}",)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _is_trimmed(connection: sqlite3.Connection, number: int, seen: int, last_dead: int) -> bool:
+    """Tell whether entries that were not read yet are no longer in the log."""
+    if seen == last_dead:
+        return False
+    sql = f"SELECT count(*) FROM dead_{number:d} WHERE entry > ?"
+    return int(connection.execute(sql, (seen,)).fetchone()[0]) < last_dead - seen
 
 
 def _bury(connection: sqlite3.Connection, number: int, mirror: Mirror, last_dead: int) -> Mirror:
