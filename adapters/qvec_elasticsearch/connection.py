@@ -51,10 +51,19 @@ class Connection:
     @contextmanager
     def use(self, name: str = "") -> Iterator[Elasticsearch]:
         """Give the client; errors come out as qvec's, and name the collection `name`."""
+        client = self.opened()
+        with mapped(self.place, name):
+            yield client
+
+    def opened(self) -> Elasticsearch:
+        """Give the client, whose errors are the driver's.
+
+        Raises:
+            BackendConnectionError: the connection was closed.
+        """
         if self.closed:
             raise BackendConnectionError(f"the connection to Elasticsearch at {self.place} was closed; connect again")
-        with mapped(self.place, name):
-            yield self.client
+        return self.client
 
     def close(self) -> None:
         """Let go; a second call does nothing."""
@@ -144,7 +153,7 @@ def _ask_version(client: Elasticsearch, place: str) -> str:
 
 
 def _numbers(version: str) -> Version:
-    major, minor = (re.findall(r"\d+", version) + ["0", "0"])[:2]
+    major, minor = [*re.findall(r"\d+", version), "0", "0"][:2]
     return int(major), int(minor)
 
 
@@ -156,5 +165,3 @@ def _number(uri: URI, option: str, default: float) -> float:
     if not 0 <= found < 1e9:
         raise ConfigError(f"{option} in the elasticsearch URI is below 0 or absurdly large")
     return found
-
-

@@ -1,0 +1,16 @@
+"""Elasticsearch, judged by the suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from qvec.testing import AdapterSuite
+from tests.adapters.elasticsearch_node import elasticsearch_uri
+
+
+@pytest.mark.server
+class TestNode(AdapterSuite):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def adapter_uri(cls, tmp_path_factory: pytest.TempPathFactory) -> str:
+        return elasticsearch_uri(tmp_path_factory.mktemp("elasticsearch"))
