@@ -88,7 +88,7 @@ def pages(connection: Connection, spec: CollectionSpec, query: Query, size: int,
                     sort=[{"_shard_doc": "asc"}],
                     search_after=after,
                     source_includes=READ,
-                    fields=["vector"] if vectors else None,
+                    fields=[{"field": "vector"}] if vectors else None,
                     track_total_hits=False,
                 )
             point = answer["pit_id"]

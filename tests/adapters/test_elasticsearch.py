@@ -12,5 +12,5 @@ from tests.adapters.elasticsearch_node import elasticsearch_uri
 class TestNode(AdapterSuite):
     @pytest.fixture(scope="class")
     @classmethod
-    def adapter_uri(cls, tmp_path_factory: pytest.TempPathFactory) -> str:
-        return elasticsearch_uri(tmp_path_factory.mktemp("elasticsearch"))
+    def adapter_uri(cls) -> str:
+        return elasticsearch_uri()
