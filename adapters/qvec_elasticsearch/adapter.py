@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
+import numpy as np
+
 from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
@@ -100,7 +102,8 @@ class ElasticsearchAdapter(Adapter):
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in bulk requests of at most 8 MB, which are sent again while the server is busy or away."""
-        spec = self._spec(name)
+        # Read again each time: another process may have made it anew, with another dim.
+        spec = self._specs[name] = self.describe_collection(name)
         checked = check_batch(documents, vectors, spec.dim)
         as_base64 = self._connection.version >= schema.BASE64_SINCE
         load.send(self._connection, name, rows.operations(documents, checked, spec.metric, as_base64=as_base64))
@@ -155,6 +158,8 @@ class ElasticsearchAdapter(Adapter):
         check_k(k, offset)
         check_window(k, offset)
         spec = self._spec(name)
+        if np.shape(vectors)[-1:] != (spec.dim,):
+            spec = self._specs[name] = self.describe_collection(name)
         queries = check_vectors(vectors, spec.dim)
         return self._nearest.ranked(spec, queries, k=k, offset=offset, filter=compile_filter(filter), ef=ef)
 

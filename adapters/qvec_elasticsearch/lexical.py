@@ -8,19 +8,24 @@ the mean length are counted right before, among the documents that live.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qvec.lexical import K1, B, idf, query_terms
 from qvec.types import Hit
 from qvec_elasticsearch.connection import Connection
+from qvec_elasticsearch.errors import TooManyClausesError
 from qvec_elasticsearch.filters import Query
-from qvec_elasticsearch.reading import ask
+from qvec_elasticsearch.reading import ask, by_id, walk
 from qvec_elasticsearch.rows import READ, document, word
 from qvec_elasticsearch.search import BY_RANK
 
 _TERMS_AT_ONCE = 1000
-_SCORE = "params.idf * _score / (_score + params.least + params.slope * doc['length'].value)"
+_TERMS_OF_ALL = 500
+"""Every node takes 1,024 clauses, and as many more as its heap allows; a filter has some too."""
+
+_SCORE = "_score / (_score + params.a + params.b * doc['length'].value)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,27 @@ def best(
     window: Query = {"from": offset, "size": k, "_source": READ, "track_total_hits": False, "sort": BY_RANK}
     bodies = [{**window, "query": _bm25(kept[at], known, filter)} for at in asked]
     found: list[list[Hit]] = [[] for _ in queries]
-    for at, answer in zip(asked, ask(connection, name, bodies), strict=True):
-        found[at] = [Hit(document(hit), float(hit["_score"])) for hit in answer["hits"]["hits"]]
+    try:
+        for at, answer in zip(asked, ask(connection, name, bodies), strict=True):
+            found[at] = [Hit(document(hit), float(hit["_score"])) for hit in answer["hits"]["hits"]]
+    except TooManyClausesError:
+        for at in asked:
+            found[at] = _in_parts(connection, name, kept[at], known, filter, k, offset)
     return found
+
+
+def _in_parts(
+    connection: Connection, name: str, terms: Sequence[str], known: _Statistics, filter: Query, k: int, offset: int
+) -> list[Hit]:
+    """Rank by more terms than a query takes: add up the scores of all records, by some of the terms at a time."""
+    scores: defaultdict[str, float] = defaultdict(float)
+    for start in range(0, len(terms), _TERMS_OF_ALL):
+        query = _bm25(terms[start : start + _TERMS_OF_ALL], known, filter)
+        for hit in walk(connection, name, {"query": query, "track_scores": True, "_source": False}):
+            scores[hit["_id"]] += hit["_score"]
+    best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[offset : offset + k]
+    found = by_id(connection, name, [identity for identity, _ in best])
+    return [Hit(found[identity], score) for identity, score in best if identity in found]
 
 
 def _count(connection: Connection, name: str, terms: Sequence[str]) -> _Statistics:
@@ -67,12 +90,13 @@ def _counting(terms: Sequence[str]) -> Query:
 
 
 def _bm25(terms: Sequence[str], known: _Statistics, filter: Query) -> Query:
-    shape = {"least": K1 * (1 - B), "slope": K1 * B * known.documents / known.tokens}
+    script = {"source": _SCORE, "params": {"a": K1 * (1 - B), "b": K1 * B * known.documents / known.tokens}}
     should = [
         {
             "script_score": {
                 "query": {"term": {"tokens": term}},
-                "script": {"source": _SCORE, "params": {**shape, "idf": idf(known.documents, known.containing[term])}},
+                "script": script,
+                "boost": idf(known.documents, known.containing[term]),
             }
         }
         for term in terms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from qvec_elasticsearch.rows import READ, document, matrix
 from qvec_elasticsearch.schema import alias_of
 
 _SEARCHES_AT_ONCE = 50
+_MAX_BYTES = 8 * 2**20
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _IDS_AT_ONCE = 1000
 _MAX_PAGE = 10_000
 _PAGE_NUMBERS = 2_000_000
@@ -25,10 +28,7 @@ _KEEP = "5m"
 def ask(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Mapping[str, Any]]:
     """Send searches together; each answer stands where its search did."""
     answers: list[Mapping[str, Any]] = []
-    for start in range(0, len(bodies), _SEARCHES_AT_ONCE):
-        searches: list[Mapping[str, Any]] = []
-        for body in bodies[start : start + _SEARCHES_AT_ONCE]:
-            searches += [{}, body]
+    for searches in _parts([_JSON.encode(body) for body in bodies]):
         with connection.use(name) as client:
             found = client.msearch(index=alias_of(name), searches=searches)["responses"]
         for answer in found:
@@ -36,6 +36,19 @@ def ask(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Mapp
                 raise fault(answer["error"], answer.get("status", 0), connection.place, name)
         answers += found
     return answers
+
+
+def _parts(searches: Sequence[str]) -> Iterator[list[Any]]:
+    part: list[str] = []
+    size = 0
+    for search in searches:
+        if part and (len(part) == 2 * _SEARCHES_AT_ONCE or size + len(search) > _MAX_BYTES):
+            yield part
+            part, size = [], 0
+        part += ["{}", search]
+        size += len(search)
+    if part:
+        yield part
 
 
 def by_id(connection: Connection, name: str, ids: Sequence[str]) -> dict[str, Document]:
@@ -58,18 +71,21 @@ def digests(connection: Connection, name: str, sources: Sequence[str]) -> dict[s
     found: dict[str, str] = {}
     for start in range(0, len(sources), _IDS_AT_ONCE):
         some = list(dict.fromkeys(sources[start : start + _IDS_AT_ONCE]))
-        after: list[str] = []
-        while True:
-            page: dict[str, object] = {"query": among("source", some), "sort": [{"id": "asc"}], "size": _MAX_PAGE}
-            if after:
-                page["search_after"] = after
-            [answer] = ask(connection, name, [{**page, "_source": ["digest"]}])
-            hits = answer["hits"]["hits"]
-            found.update((hit["_id"], hit["_source"]["digest"]) for hit in hits)
-            if len(hits) < _MAX_PAGE:
-                break
-            after = hits[-1]["sort"]
+        hits = walk(connection, name, {"query": among("source", some), "_source": ["digest"]})
+        found.update((hit["_id"], hit["_source"]["digest"]) for hit in hits)
     return found
+
+
+def walk(connection: Connection, name: str, body: Query) -> Iterator[Mapping[str, Any]]:
+    """Read all hits of a search, in order of id."""
+    page: Query = {**body, "sort": [{"id": "asc"}], "size": _MAX_PAGE, "track_total_hits": False}
+    while True:
+        [answer] = ask(connection, name, [page])
+        hits = answer["hits"]["hits"]
+        yield from hits
+        if len(hits) < _MAX_PAGE:
+            return
+        page = {**page, "search_after": hits[-1]["sort"]}
 
 
 def pages(connection: Connection, spec: CollectionSpec, query: Query, size: int, *, vectors: bool) -> Iterator[Batch]:

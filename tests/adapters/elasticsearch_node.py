@@ -19,6 +19,7 @@ import urllib.request
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -58,6 +59,7 @@ def client_major() -> int:
     return int(elasticsearch.__version__[0])
 
 
+@cache
 def elasticsearch_uri() -> str:
     """Start a node, or name the one that QVEC_TEST_ELASTICSEARCH_URI names; it ends with this process."""
     named = os.environ.get("QVEC_TEST_ELASTICSEARCH_URI")

@@ -1,0 +1,419 @@
+"""Elasticsearch on bad days: no server, another product, a wrong password, a full disk, a restart, a foreign index."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import product
+from pathlib import Path
+from urllib.parse import quote
+
+import elastic_transport
+import elasticsearch
+import numpy as np
+import pytest
+from qvec_elasticsearch import errors
+from qvec_elasticsearch.load import MAX_BYTES
+
+from qvec.adapter import Adapter
+from qvec.errors import (
+    BackendConnectionError,
+    BackendError,
+    CollectionExistsError,
+    CollectionNotFoundError,
+    ConfigError,
+    PartialWriteError,
+    QvecError,
+    UnsupportedError,
+)
+from qvec.filters import And, Compare, Exists, Filter, Not, Op
+from qvec.registry import open_adapter
+from qvec.testing.lexical import agree
+from qvec.types import CollectionSpec, Document
+from tests.adapters.elasticsearch_node import Node, client_major, unavailable
+from tests.adapters.servers import PASSWORD, free_port
+
+WORDS = ["zq" + "".join(letters) for letters in product("abcdefghij", repeat=5)]
+
+
+@dataclass
+class Secured:
+    """A node that asks for a password, speaks TLS, and takes requests of at most 6 MB."""
+
+    node: Node
+    certificate: Path
+    fingerprint: str
+
+    def uri(self, *, user: str = "tester", password: str = PASSWORD, options: str = "") -> str:
+        login = f"{user}:{quote(password, safe='')}@" if user else ""
+        options = options or f"ca_certs={self.certificate}&patience=240"
+        return f"elasticsearch+https://{login}127.0.0.1:{self.node.port}/?{options}"
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("certificate")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    fingerprint = make_certificate(certificate, key)
+    node = Node(
+        client_major(),
+        scheme="https",
+        settings={
+            "xpack.security.enabled": "true",
+            "xpack.security.http.ssl.enabled": "true",
+            "xpack.security.http.ssl.certificate": "certificate.pem",
+            "xpack.security.http.ssl.key": "key.pem",
+            "http.max_content_length": "6mb",
+        },
+        files={
+            "users": f"tester:{hashed(PASSWORD)}\n",
+            "users_roles": "superuser:tester\n",
+            "certificate.pem": certificate.read_text(),
+            "key.pem": key.read_text(),
+        },
+    )
+    node.start()
+    yield Secured(node, certificate, fingerprint)
+    node.clear()
+
+
+@pytest.fixture(scope="module")
+def adapter(secured: Secured) -> Iterator[Adapter]:
+    opened = open_adapter(secured.uri())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def name(adapter: Adapter) -> Iterator[str]:
+    adapter.drop_collection("days", missing_ok=True)
+    adapter.create_collection(CollectionSpec("days", 2))
+    yield "days"
+    adapter.drop_collection("days", missing_ok=True)
+
+
+def make_certificate(certificate: Path, key: Path) -> str:
+    """Make a certificate that vouches for itself; return its fingerprint."""
+    if shutil.which("openssl") is None:
+        unavailable("no openssl to make a certificate with")
+    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", names]
+    written = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", *made, *written], check=True, capture_output=True)
+    binary = subprocess.run(
+        ["openssl", "x509", "-in", str(certificate), "-outform", "DER"], check=True, capture_output=True
+    ).stdout
+    return hashlib.sha256(binary).hexdigest()
+
+
+def hashed(password: str) -> str:
+    """Write a password as Elasticsearch's file of users holds it."""
+    salt = b"0123456789abcdef0123456789abcdef"
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 10_000, 32)
+    return f"{{PBKDF2}}10000${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def rows(count: int) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(count, 2)).astype(np.float32)
+
+
+def settings(adapter: Adapter, name: str, **given: object) -> None:
+    with adapter._connection.use() as client:
+        client.indices.put_settings(index=f"qvec_{name}", settings=given)
+
+
+def test_a_server_that_is_down_is_a_connection_error_at_once_and_tells_no_password() -> None:
+    started = time.monotonic()
+    with pytest.raises(BackendConnectionError, match="check that the server runs") as caught:
+        open_adapter(f"elasticsearch://elastic:tru5tn01@127.0.0.1:{free_port()}/")
+    assert time.monotonic() - started < 10
+    assert "tru5tn01" not in f"{caught.value} {caught.value.__cause__}"
+
+
+class _OtherProduct(BaseHTTPRequestHandler):
+    """Answers every request alike."""
+
+    status, body, product = 200, "", ""
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Type", "application/json" if self.body.startswith("{") else "text/html")
+        if self.product:
+            self.send_header("X-Elastic-Product", self.product)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body.encode())
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def answering(status: int, body: str, product: str) -> HTTPServer:
+    kind = type("Product", (_OtherProduct,), {"status": status, "body": body, "product": product})
+    server = HTTPServer(("127.0.0.1", 0), kind)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "product", "error"),
+    [
+        (200, "<html>hello</html>", "", BackendConnectionError),
+        (404, "<html>not found</html>", "", BackendConnectionError),
+        (200, '{"version": {"number": "2.19.0", "distribution": "opensearch"}}', "", BackendConnectionError),
+        (200, '{"version": {"number": "8.5.3"}}', "Elasticsearch", UnsupportedError),
+    ],
+)
+def test_another_product_and_an_old_version_are_told_apart_by_a_typed_error(
+    status: int, body: str, product: str, error: type[QvecError]
+) -> None:
+    server = answering(status, body, product)
+    try:
+        with pytest.raises(error, match="127"):
+            open_adapter(f"elasticsearch://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "elasticsearch:",
+        "elasticsearch://localhost?speed=fast",
+        "elasticsearch://localhost?timeout=soon",
+        "elasticsearch://localhost?secure=perhaps",
+        "elasticsearch://localhost?fingerprint=12:34",
+        "elasticsearch://localhost?ca_certs=/no/such/file.pem",
+        "elasticsearch+ftp://localhost",
+        "elasticsearch://elastic:pw@localhost?api_key=abc",
+        "elasticsearch:?cloud_id=nonsense",
+    ],
+)
+def test_a_uri_that_makes_no_sense_is_a_config_error(uri: str) -> None:
+    with pytest.raises(ConfigError):
+        open_adapter(uri)
+
+
+def test_every_error_of_the_driver_becomes_one_of_ours() -> None:
+    meta = elastic_transport.ApiResponseMeta(
+        500, "1.1", elastic_transport.HttpHeaders(), 0.0, elastic_transport.NodeConfig("http", "here", 9200)
+    )
+    kinds = {
+        kind
+        for module in (elasticsearch.exceptions, elastic_transport)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, Warning)
+    }
+    assert len(kinds) > 10
+    for kind in kinds:
+        is_answer = issubclass(kind, elastic_transport.ApiError | elasticsearch.UnsupportedProductError)
+        raised = kind("said so", meta, {"error": "said so"}) if is_answer else kind("said so")
+        with pytest.raises(QvecError, match="here") as caught, errors.mapped("here"):
+            raise raised
+        assert caught.value.__cause__ is raised
+    mapped = [theirs for theirs, _ in errors.MAP]
+    for position, theirs in enumerate(mapped):
+        assert not any(issubclass(theirs, earlier) for earlier in mapped[:position]), f"{theirs.__name__} is hidden"
+
+
+@pytest.mark.server
+class TestLogin:
+    """Ways in."""
+
+    @pytest.mark.parametrize("how", ["ca_certs", "fingerprint"])
+    def test_a_password_with_any_characters_is_taken_over_tls(self, secured: Secured, how: str) -> None:
+        options = {"ca_certs": f"ca_certs={secured.certificate}", "fingerprint": f"fingerprint={secured.fingerprint}"}
+        adapter = open_adapter(secured.uri(options=options[how]))
+        assert adapter.list_collections() == []
+        adapter.close()
+
+    def test_an_api_key_is_taken(self, secured: Secured, adapter: Adapter) -> None:
+        with adapter._connection.use() as client:
+            key = client.security.create_api_key(name="qvec")["encoded"]
+        opened = open_adapter(secured.uri(user="", options=f"ca_certs={secured.certificate}&api_key={quote(key)}"))
+        assert opened.capabilities.database.startswith("Elasticsearch")
+        opened.close()
+
+    def test_a_wrong_password_is_a_connection_error_that_does_not_tell_it(self, secured: Secured) -> None:
+        with pytest.raises(BackendConnectionError, match="check the user, password or api_key") as caught:
+            open_adapter(secured.uri(password="tru5tn01"))
+        told = f"{caught.value} {caught.value.__cause__!r}"
+        assert "tru5tn01" not in told
+        assert "tester" in told
+
+    def test_a_wrong_key_is_a_connection_error_that_does_not_tell_it(self, secured: Secured) -> None:
+        key = base64.b64encode(b"nobody:tru5tn01").decode()
+        with pytest.raises(BackendConnectionError) as caught:
+            open_adapter(secured.uri(user="", options=f"ca_certs={secured.certificate}&api_key={quote(key)}"))
+        assert key not in f"{caught.value} {caught.value.__cause__!r}"
+        assert "tru5tn01" not in f"{caught.value} {caught.value.__cause__!r}"
+
+    @pytest.mark.parametrize("options", ["secure=true", f"fingerprint={'00' * 32}"])
+    def test_a_certificate_that_is_not_known_is_a_connection_error(self, secured: Secured, options: str) -> None:
+        with pytest.raises(BackendConnectionError):
+            open_adapter(secured.uri(options=options))
+
+    def test_plain_http_to_a_tls_port_is_a_connection_error(self, secured: Secured) -> None:
+        with pytest.raises(BackendConnectionError, match="http or https"):
+            open_adapter(f"elasticsearch://127.0.0.1:{secured.node.port}")
+
+
+@pytest.mark.server
+class TestWrites:
+    """What may befall a write."""
+
+    def test_an_index_that_is_not_ours_is_neither_listed_nor_taken_nor_changed(self, adapter: Adapter) -> None:
+        with adapter._connection.use() as client:
+            client.indices.create(index="qvec_theirs", mappings={"properties": {"vector": {"type": "keyword"}}})
+        try:
+            assert "theirs" not in adapter.list_collections()
+            for exist_ok in (True, False):
+                with pytest.raises(CollectionExistsError, match="not qvec's"):
+                    adapter.create_collection(CollectionSpec("theirs", 2), exist_ok=exist_ok)
+            for call in (adapter.drop_collection, adapter.describe_collection):
+                with pytest.raises(CollectionExistsError, match="not qvec's"):
+                    call("theirs")
+            with pytest.raises(CollectionExistsError, match="not qvec's"):
+                adapter.upsert("theirs", [Document("a", "text")], rows(1))
+        finally:
+            with adapter._connection.use() as client:
+                assert client.count(index="qvec_theirs")["count"] == 0
+                client.indices.delete(index="qvec_theirs")
+
+    @pytest.mark.parametrize("block", ["read_only_allow_delete", "write"])
+    def test_an_index_without_room_says_so_at_once(self, adapter: Adapter, name: str, block: str) -> None:
+        settings(adapter, name, **{f"index.blocks.{block}": True})
+        started = time.monotonic()
+        with pytest.raises(BackendError, match="free disk space"):
+            adapter.upsert(name, [Document("a", "text")], rows(1))
+        assert time.monotonic() - started < 10
+        settings(adapter, name, **{f"index.blocks.{block}": None})
+        adapter.upsert(name, [Document("a", "text")], rows(1))
+        adapter.refresh(name)
+        assert adapter.count(name) == 1
+
+    def test_what_is_too_large_for_the_server_is_halved_until_it_fits(self, adapter: Adapter, name: str) -> None:
+        documents = [Document(f"d{n}", "some words " * 50_000) for n in range(12)]
+        assert sum(len(document.text) for document in documents) * 2 > MAX_BYTES
+        too_large = Document("too large", "x " * 2_500_000)
+        with pytest.raises(PartialWriteError, match="max_content_length") as caught:
+            adapter.upsert(name, [*documents[:5], too_large, *documents[5:]], rows(13))
+        assert list(caught.value.failed) == ["too large"]
+        adapter.refresh(name)
+        assert adapter.count(name) == len(documents)
+
+    def test_a_vector_that_the_server_refuses_is_named_and_the_others_are_written(
+        self, adapter: Adapter, name: str
+    ) -> None:
+        vectors = rows(3)
+        vectors[1] = 3e38
+        with pytest.raises(PartialWriteError, match="magnitude") as caught:
+            adapter.upsert(name, [Document(f"d{n}", "text") for n in range(3)], vectors)
+        assert list(caught.value.failed) == ["d1"]
+        adapter.refresh(name)
+        assert adapter.count(name) == 2
+
+    def test_a_collection_dropped_elsewhere_is_not_made_again_by_a_write(
+        self, secured: Secured, adapter: Adapter, name: str
+    ) -> None:
+        other = open_adapter(secured.uri())
+        adapter.get(name, ["a"])
+        other.drop_collection(name)
+        for call in (
+            lambda: adapter.delete(name, ["a"]),
+            lambda: adapter.upsert(name, [Document("a", "text")], rows(1)),
+            lambda: adapter.search_lexical(name, ["text"], k=1),
+        ):
+            with pytest.raises(CollectionNotFoundError, match=name):
+                call()
+        assert name not in other.list_collections()
+        other.create_collection(CollectionSpec(name, 3))
+        adapter.upsert(name, [Document("a", "text")], np.ones((1, 3), np.float32))
+        adapter.refresh(name)
+        assert len(adapter.search_dense(name, np.ones((1, 3), np.float32), k=1)[0]) == 1
+        other.close()
+
+    def test_a_long_string_is_kept_ordered_and_found(self, adapter: Adapter, name: str) -> None:
+        long = "读" * 20_000
+        adapter.upsert(name, [Document("a", long, {"long": long}), Document("b", "x", {"long": "x"})], rows(2))
+        adapter.refresh(name)
+        for op, value in ((Op.EQ, long), (Op.GT, "y"), (Op.STARTS_WITH, "读")):
+            [hits] = adapter.search_dense(name, rows(1), k=9, filter=Compare("long", op, value))
+            assert [hit.id for hit in hits] == ["a"]
+        with pytest.raises(UnsupportedError, match="bytes"):
+            adapter.count(name, filter=Compare("long", Op.GT, long))
+
+    def test_a_restart_in_the_middle_of_a_load_loses_nothing_and_writes_nothing_twice(
+        self, secured: Secured, adapter: Adapter, name: str
+    ) -> None:
+        documents = [Document(f"d{n:05}", f"number {n}") for n in range(3000)]
+        vectors = rows(len(documents))
+
+        def restart() -> None:
+            secured.node.stop()
+            secured.node.start()
+
+        restarting = threading.Thread(target=restart)
+        for start in range(0, len(documents), 50):
+            if start == 500:
+                restarting.start()
+            adapter.upsert(name, documents[start : start + 50], vectors[start : start + 50])
+        restarting.join()
+        adapter.refresh(name)
+        assert adapter.count(name) == len(documents)
+        found = [document for batch in adapter.scan(name) for document in batch.documents]
+        assert sorted(found, key=lambda document: document.id) == documents
+
+
+@pytest.mark.server
+class TestQueries:
+    """Queries that nobody expects."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def filled(cls, adapter: Adapter) -> Iterator[str]:
+        adapter.create_collection(CollectionSpec("queried", 2), exist_ok=True)
+        texts = ["读取文件", "读", "zqaaaaa zqaaaac zqjjjjj", "🚀 rocket", "x" * 5000, " ".join(WORDS[:25_000])]
+        documents = [Document(f"d{n}", text) for n, text in enumerate(texts)]
+        adapter.upsert("queried", documents, rows(len(documents)))
+        adapter.refresh("queried")
+        yield "queried"
+        adapter.drop_collection("queried")
+
+    @pytest.mark.parametrize("count", [10_000, 30_000])
+    def test_a_query_of_thousands_of_words_is_answered_as_the_reference_does(
+        self, adapter: Adapter, filled: str, count: int
+    ) -> None:
+        """No node with this heap takes 25,000 clauses in one query."""
+        stored = [document for batch in adapter.scan(filled) for document in batch.documents]
+        agree(adapter, filled, stored, [" ".join(WORDS[:count]), "读取"])
+
+    @pytest.mark.parametrize("query", ["?!… ,;", "🚀", "'\"{}[]()*", "\u200d"])
+    def test_punctuation_and_emoji_alone_find_nothing(self, adapter: Adapter, filled: str, query: str) -> None:
+        assert adapter.search_lexical(filled, [query], k=5) == [[]]
+
+    def test_one_chinese_character_finds_itself(self, adapter: Adapter, filled: str) -> None:
+        assert [hit.id for hit in adapter.search_lexical(filled, ["读"], k=5)[0]] == ["d1"]
+
+    def test_a_word_of_thousands_of_letters_finds_itself(self, adapter: Adapter, filled: str) -> None:
+        assert [hit.id for hit in adapter.search_lexical(filled, ["x" * 5000], k=5)[0]] == ["d4"]
+        assert adapter.search_lexical(filled, ["x" * 4999], k=5) == [[]]
+
+    def test_a_window_beyond_ten_thousand_is_refused_with_the_limit(self, adapter: Adapter, filled: str) -> None:
+        with pytest.raises(UnsupportedError, match="10000"):
+            adapter.search_dense(filled, rows(1), k=10, offset=9_995)
+
+    def test_filters_forty_levels_deep_are_refused_with_the_setting(self, adapter: Adapter, filled: str) -> None:
+        filter: Filter = Compare("missing", Op.EQ, 1)
+        for _ in range(20):
+            filter = Not(And((filter, Exists("missing"))))
+        with pytest.raises(UnsupportedError, match="max_nested_depth"):
+            adapter.count(filled, filter=filter)
