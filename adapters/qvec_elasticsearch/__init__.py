@@ -4,11 +4,12 @@ from qvec.errors import MissingDriverError
 
 try:
     import elasticsearch as _driver
+    import orjson as _json
 except ImportError as exc:
-    raise MissingDriverError("elasticsearch", "elasticsearch") from exc
+    raise MissingDriverError(exc.name or "elasticsearch", "elasticsearch") from exc
 
 from qvec_elasticsearch.adapter import ElasticsearchAdapter
 
 __all__ = ["ElasticsearchAdapter"]
 
-del _driver
+del _driver, _json

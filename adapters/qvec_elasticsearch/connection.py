@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import ApiError, Elasticsearch, OrjsonSerializer
 
 from qvec.errors import BackendConnectionError, BackendError, ConfigError, UnsupportedError
 from qvec.uri import URI
@@ -124,6 +124,7 @@ def _client(uri: URI) -> tuple[str, Elasticsearch]:
             api_key=given.get("api_key") or None,
             request_timeout=_number(uri, "timeout", 60.0),
             max_retries=2,
+            serializer=OrjsonSerializer(),
         )
     except (ValueError, OSError) as exc:
         raise ConfigError(f"the elasticsearch URI for {place} cannot be used: {exc}") from exc

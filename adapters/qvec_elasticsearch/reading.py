@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from qvec.errors import QvecError
 from qvec.types import Batch, CollectionSpec, Document
@@ -16,7 +17,6 @@ from qvec_elasticsearch.schema import alias_of
 
 _SEARCHES_AT_ONCE = 50
 _MAX_BYTES = 8 * 2**20
-_JSON = json.JSONEncoder(separators=(",", ":"))
 _IDS_AT_ONCE = 1000
 _MAX_PAGE = 10_000
 _PAGE_NUMBERS = 2_000_000
@@ -28,7 +28,7 @@ _KEEP = "5m"
 def ask(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Mapping[str, Any]]:
     """Send searches together; each answer stands where its search did."""
     answers: list[Mapping[str, Any]] = []
-    for searches in _parts([_JSON.encode(body) for body in bodies]):
+    for searches in _parts([orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY) for body in bodies]):
         with connection.use(name) as client:
             found = client.msearch(index=alias_of(name), searches=searches)["responses"]
         for answer in found:
@@ -38,14 +38,14 @@ def ask(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Mapp
     return answers
 
 
-def _parts(searches: Sequence[str]) -> Iterator[list[Any]]:
-    part: list[str] = []
+def _parts(searches: Sequence[bytes]) -> Iterator[list[Any]]:
+    part: list[bytes] = []
     size = 0
     for search in searches:
         if part and (len(part) == 2 * _SEARCHES_AT_ONCE or size + len(search) > _MAX_BYTES):
             yield part
             part, size = [], 0
-        part += ["{}", search]
+        part += [b"{}", search]
         size += len(search)
     if part:
         yield part

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from qvec.lexical import tokens
 from qvec.types import Document, Metric, Vectors
@@ -29,14 +30,15 @@ def operations(
             # Elasticsearch refuses a vector of zeros where the similarity is the cosine.
             row["zero"] = True
         else:
-            row["vector"] = base64.b64encode(vector.astype(">f4")).decode() if as_base64 else vector.tolist()
-        yield document.id, f"{_JSON.encode({'index': {'_id': document.id}})}\n{_JSON.encode(row)}".encode()
+            row["vector"] = base64.b64encode(vector.astype(">f4")).decode() if as_base64 else vector
+        action = orjson.dumps({"index": {"_id": document.id}})
+        yield document.id, b"%b\n%b" % (action, orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def deletions(ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """Write the lines of a bulk request that deletes."""
     for identity in ids:
-        yield identity, f"{_JSON.encode({'delete': {'_id': identity}})}".encode()
+        yield identity, orjson.dumps({"delete": {"_id": identity}})
 
 
 def word(token: str) -> str:

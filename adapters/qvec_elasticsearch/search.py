@@ -63,7 +63,7 @@ class Nearest:
         self, spec: CollectionSpec, vectors: Vectors, *, k: int, offset: int, filter: Query, ef: int | None
     ) -> list[list[Hit]]:
         """Rank the records after `offset`, `k` a query: best first, ties by id."""
-        queries = [_Window(spec, vector.tolist(), k, offset, filter) for vector in vectors]
+        queries = [_Window(spec, vector, k, offset, filter) for vector in vectors]
         if self._is_small(spec):
             return self._exact(spec.name, queries)
         answers = ask(self._connection, spec.name, [self._near(query, ef) for query in queries])
@@ -107,13 +107,13 @@ class Nearest:
 class _Window:
     """A part of one query's answer."""
 
-    def __init__(self, spec: CollectionSpec, vector: list[float], k: int, offset: int, filter: Query) -> None:
+    def __init__(self, spec: CollectionSpec, vector: Vectors, k: int, offset: int, filter: Query) -> None:
         self.spec = spec
         self.vector = vector
         self.k = k
         self.offset = offset
         self.filter = filter
-        self.is_zero = spec.metric is Metric.COSINE and not any(vector)
+        self.is_zero = spec.metric is Metric.COSINE and not vector.any()
 
     def body(self, query: Query) -> Query:
         """Write a search over what `query` matches."""
