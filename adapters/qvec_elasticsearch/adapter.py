@@ -102,15 +102,14 @@ class ElasticsearchAdapter(Adapter):
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in bulk requests of at most 8 MB, which are sent again while the server is busy or away."""
-        # Read again each time: another process may have made it anew, with another dim.
-        spec = self._specs[name] = self.describe_collection(name)
+        spec = self._fresh(name)
         checked = check_batch(documents, vectors, spec.dim)
         as_base64 = self._connection.version >= schema.BASE64_SINCE
         load.send(self._connection, name, rows.operations(documents, checked, spec.metric, as_base64=as_base64))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records in bulk requests."""
-        self._spec(name)
+        self._fresh(name)
         load.send(self._connection, name, rows.deletions(dict.fromkeys(ids)))
 
     def refresh(self, name: str) -> None:
@@ -177,6 +176,14 @@ class ElasticsearchAdapter(Adapter):
         if name not in self._specs:
             self._specs[name] = self.describe_collection(name)
         return self._specs[name]
+
+    def _fresh(self, name: str) -> CollectionSpec:
+        """Read the spec again before a write: another process may have made the collection anew, with another dim."""
+        found = load.patiently(self._connection, name, lambda: schema.find(self._connection.opened(), name))
+        if found is None:
+            raise self._missing(name)
+        self._specs[name] = found[1]
+        return found[1]
 
     def _find(self, name: str) -> tuple[str, CollectionSpec] | None:
         with self._connection.use(name) as client:

@@ -94,7 +94,7 @@ def open_server(uri: URI) -> Connection:
         place,
         version,
         number,
-        patience=_number(uri, "patience", 60.0),
+        patience=_number(uri, "patience", 120.0),
         shards=int(_number(uri, "shards", 1)),
         replicas=int(_number(uri, "replicas", 0)) if "replicas" in uri.options else None,
     )

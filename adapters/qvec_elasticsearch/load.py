@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from elastic_transport import ConnectionError as Unreachable
 from elastic_transport import ConnectionTimeout, TlsError
@@ -17,6 +17,7 @@ from qvec_elasticsearch.connection import Connection
 from qvec_elasticsearch.errors import TYPES, fault, ours, reason, type_of
 from qvec_elasticsearch.schema import alias_of
 
+Answer = TypeVar("Answer")
 Line: TypeAlias = tuple[str, bytes]
 """A document's id, and what a bulk request says of it."""
 
@@ -67,6 +68,17 @@ def send(connection: Connection, name: str, lines: Iterable[Line]) -> None:
         failed.update(_send(connection, name, part))
     if failed:
         raise PartialWriteError(failed)
+
+
+def patiently(connection: Connection, name: str, call: Callable[[], Answer]) -> Answer:
+    """Call until the server answers or patience ends."""
+    patience = Patience(connection.patience)
+    while True:
+        try:
+            return call()
+        except (ApiError, Unreachable, ConnectionTimeout) as exc:
+            if not _passes(exc) or not patience.wait():
+                raise ours(exc, connection.place, name) from exc
 
 
 def _parts(lines: Iterable[Line]) -> Iterator[list[Line]]:

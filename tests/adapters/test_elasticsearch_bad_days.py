@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import product
@@ -20,7 +21,7 @@ import elasticsearch
 import numpy as np
 import pytest
 from qvec_elasticsearch import errors
-from qvec_elasticsearch.load import MAX_BYTES
+from qvec_elasticsearch.load import MAX_BYTES, Patience
 
 from qvec.adapter import Adapter
 from qvec.errors import (
@@ -40,12 +41,15 @@ from qvec.types import CollectionSpec, Document
 from tests.adapters.elasticsearch_node import Node, client_major, unavailable
 from tests.adapters.servers import PASSWORD, free_port
 
+pytestmark = pytest.mark.timeout(900)
+"""The first test may have to fetch the server."""
+
 WORDS = ["zq" + "".join(letters) for letters in product("abcdefghij", repeat=5)]
 
 
 @dataclass
 class Secured:
-    """A node that asks for a password, speaks TLS, and takes requests of at most 6 MB."""
+    """A node that asks for a password, speaks TLS, takes requests of at most 6 MB, and two writes at once."""
 
     node: Node
     certificate: Path
@@ -71,6 +75,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
             "xpack.security.http.ssl.certificate": "certificate.pem",
             "xpack.security.http.ssl.key": "key.pem",
             "http.max_content_length": "6mb",
+            "thread_pool.write.size": "1",
+            "thread_pool.write.queue_size": "1",
         },
         files={
             "users": f"tester:{hashed(PASSWORD)}\n",
@@ -127,6 +133,35 @@ def rows(count: int) -> np.ndarray:
 def settings(adapter: Adapter, name: str, **given: object) -> None:
     with adapter._connection.use() as client:
         client.indices.put_settings(index=f"qvec_{name}", settings=given)
+
+
+def rejected(adapter: Adapter) -> int:
+    """How many writes the node has turned away."""
+    with adapter._connection.use() as client:
+        stats = client.nodes.stats(metric="thread_pool")
+    return sum(node["thread_pool"]["write"]["rejected"] for node in stats["nodes"].values())
+
+
+def test_pauses_grow_vary_and_end_with_patience() -> None:
+    now, pauses = [0.0], []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    chances = iter([0.0, 1.0] * 50)
+    patience = Patience(10.0, sleep=sleep, clock=lambda: now[0], chance=lambda: next(chances))
+    while patience.wait():
+        pass
+    assert sum(pauses) == pytest.approx(10.0)
+    assert pauses[:3] == pytest.approx([0.1, 0.6, 0.4])
+    assert max(pauses) <= 7.5
+
+
+def test_a_cloud_id_is_taken_apart_by_the_client() -> None:
+    cloud_id = "mine:" + base64.b64encode(f"localhost:{free_port()}$deployment$".encode()).decode()
+    with pytest.raises(BackendConnectionError, match="Elasticsearch at mine"):
+        open_adapter(f"elasticsearch:?cloud_id={quote(cloud_id)}&api_key=abc")
 
 
 def test_a_server_that_is_down_is_a_connection_error_at_once_and_tells_no_password() -> None:
@@ -351,6 +386,23 @@ class TestWrites:
         with pytest.raises(UnsupportedError, match="bytes"):
             adapter.count(name, filter=Compare("long", Op.GT, long))
 
+    def test_a_server_with_its_hands_full_is_asked_again_until_all_is_written(
+        self, adapter: Adapter, name: str
+    ) -> None:
+        before = rejected(adapter)
+        documents = [Document(f"d{n:05}", f"some words and number {n} " * 20) for n in range(4000)]
+        vectors = rows(len(documents))
+
+        def write(start: int) -> None:
+            adapter.upsert(name, documents[start : start + 100], vectors[start : start + 100])
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(write, range(0, len(documents), 100)))
+        adapter.refresh(name)
+        assert adapter.count(name) == len(documents)
+        assert rejected(adapter) > before
+
+    @pytest.mark.slow
     def test_a_restart_in_the_middle_of_a_load_loses_nothing_and_writes_nothing_twice(
         self, secured: Secured, adapter: Adapter, name: str
     ) -> None:

@@ -15,6 +15,9 @@ from qvec.testing.base import exact_scores
 from qvec.types import CollectionSpec, Document, IndexSpec, Metric
 from tests.adapters.elasticsearch_node import elasticsearch_uri
 
+pytestmark = pytest.mark.timeout(900)
+"""The first test may have to fetch the server."""
+
 DIM = 4096
 COUNT = 1200
 """So many vectors of this width are more than are compared one by one."""
