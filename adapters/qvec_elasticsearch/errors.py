@@ -42,6 +42,9 @@ MAP: tuple[tuple[type[Exception], type[QvecError]], ...] = (
 )
 """Most specific first. What the server says of its error, `TYPES`, comes before this."""
 
+DRIVER_ERRORS = (transport.ApiError, transport.TransportError, driver.UnsupportedProductError)
+"""What the driver raises, by its bases."""
+
 TYPES: dict[str, type[QvecError]] = {
     "index_not_found_exception": CollectionNotFoundError,
     "resource_already_exists_exception": CollectionExistsError,
@@ -88,7 +91,7 @@ def mapped(place: str, name: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (transport.ApiError, driver.UnsupportedProductError, transport.TransportError) as exc:
+    except DRIVER_ERRORS as exc:
         raise ours(exc, place, name) from exc
 
 

@@ -14,7 +14,7 @@ from elasticsearch import ApiError
 
 from qvec.errors import PartialWriteError, QvecError
 from qvec_elasticsearch.connection import Connection
-from qvec_elasticsearch.errors import TYPES, fault, ours, reason, type_of
+from qvec_elasticsearch.errors import DRIVER_ERRORS, TYPES, fault, ours, reason, type_of
 from qvec_elasticsearch.schema import alias_of
 
 Answer = TypeVar("Answer")
@@ -76,7 +76,7 @@ def patiently(connection: Connection, name: str, call: Callable[[], Answer]) -> 
     while True:
         try:
             return call()
-        except (ApiError, Unreachable, ConnectionTimeout) as exc:
+        except DRIVER_ERRORS as exc:
             if not _passes(exc) or not patience.wait():
                 raise ours(exc, connection.place, name) from exc
 
@@ -101,7 +101,7 @@ def _send(connection: Connection, name: str, part: list[Line]) -> dict[str, str]
     while part:
         try:
             items = _ask(connection, name, part)
-        except (ApiError, Unreachable, ConnectionTimeout) as exc:
+        except DRIVER_ERRORS as exc:
             if isinstance(exc, ApiError) and exc.meta.status == _TOO_LARGE:
                 return failed | _halves(connection, name, part, ours(exc, connection.place))
             if not _passes(exc) or not patience.wait():
@@ -136,11 +136,9 @@ def _halves(connection: Connection, name: str, part: list[Line], error: QvecErro
 
 def _passes(exc: Exception) -> bool:
     """Tell whether an error may pass by itself."""
-    if isinstance(exc, TlsError):
-        return False
     if isinstance(exc, ApiError):
         return exc.meta.status in _BUSY
-    return True
+    return isinstance(exc, Unreachable | ConnectionTimeout) and not isinstance(exc, TlsError)
 
 
 def _judged(

@@ -1,45 +1,30 @@
-"""Elasticsearch on bad days: no server, another product, a wrong password, a full disk, a restart, a foreign index."""
+"""Elasticsearch on bad days: a full disk, a busy node, a restart, a foreign index, queries that nobody expects."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import product
-from pathlib import Path
-from urllib.parse import quote
 
-import elastic_transport
-import elasticsearch
 import numpy as np
 import pytest
-from qvec_elasticsearch import errors
 from qvec_elasticsearch.load import MAX_BYTES, Patience
 
 from qvec.adapter import Adapter
 from qvec.errors import (
-    BackendConnectionError,
     BackendError,
     CollectionExistsError,
     CollectionNotFoundError,
-    ConfigError,
     PartialWriteError,
-    QvecError,
     UnsupportedError,
 )
 from qvec.filters import And, Compare, Exists, Filter, Not, Op
 from qvec.registry import open_adapter
 from qvec.testing.lexical import agree
 from qvec.types import CollectionSpec, Document
-from tests.adapters.elasticsearch_node import Node, client_major, unavailable
-from tests.adapters.servers import PASSWORD, free_port
+from tests.adapters.elasticsearch_secured import Secured, secured_node
 
 pytestmark = pytest.mark.timeout(900)
 """The first test may have to fetch the server."""
@@ -47,47 +32,9 @@ pytestmark = pytest.mark.timeout(900)
 WORDS = ["zq" + "".join(letters) for letters in product("abcdefghij", repeat=5)]
 
 
-@dataclass
-class Secured:
-    """A node that asks for a password, speaks TLS, takes requests of at most 6 MB, and two writes at once."""
-
-    node: Node
-    certificate: Path
-    fingerprint: str
-
-    def uri(self, *, user: str = "tester", password: str = PASSWORD, options: str = "") -> str:
-        login = f"{user}:{quote(password, safe='')}@" if user else ""
-        options = options or f"ca_certs={self.certificate}&patience=240"
-        return f"elasticsearch+https://{login}127.0.0.1:{self.node.port}/?{options}"
-
-
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    folder = tmp_path_factory.mktemp("certificate")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    fingerprint = make_certificate(certificate, key)
-    node = Node(
-        client_major(),
-        scheme="https",
-        settings={
-            "xpack.security.enabled": "true",
-            "xpack.security.http.ssl.enabled": "true",
-            "xpack.security.http.ssl.certificate": "certificate.pem",
-            "xpack.security.http.ssl.key": "key.pem",
-            "http.max_content_length": "6mb",
-            "thread_pool.write.size": "1",
-            "thread_pool.write.queue_size": "1",
-        },
-        files={
-            "users": f"tester:{hashed(PASSWORD)}\n",
-            "users_roles": "superuser:tester\n",
-            "certificate.pem": certificate.read_text(),
-            "key.pem": key.read_text(),
-        },
-    )
-    node.start()
-    yield Secured(node, certificate, fingerprint)
-    node.clear()
+def secured() -> Secured:
+    return secured_node()
 
 
 @pytest.fixture(scope="module")
@@ -103,27 +50,6 @@ def name(adapter: Adapter) -> Iterator[str]:
     adapter.create_collection(CollectionSpec("days", 2))
     yield "days"
     adapter.drop_collection("days", missing_ok=True)
-
-
-def make_certificate(certificate: Path, key: Path) -> str:
-    """Make a certificate that vouches for itself; return its fingerprint."""
-    if shutil.which("openssl") is None:
-        unavailable("no openssl to make a certificate with")
-    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
-    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", names]
-    written = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", *made, *written], check=True, capture_output=True)
-    binary = subprocess.run(
-        ["openssl", "x509", "-in", str(certificate), "-outform", "DER"], check=True, capture_output=True
-    ).stdout
-    return hashlib.sha256(binary).hexdigest()
-
-
-def hashed(password: str) -> str:
-    """Write a password as Elasticsearch's file of users holds it."""
-    salt = b"0123456789abcdef0123456789abcdef"
-    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 10_000, 32)
-    return f"{{PBKDF2}}10000${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
 def rows(count: int) -> np.ndarray:
@@ -156,149 +82,6 @@ def test_pauses_grow_vary_and_end_with_patience() -> None:
     assert sum(pauses) == pytest.approx(10.0)
     assert pauses[:3] == pytest.approx([0.1, 0.6, 0.4])
     assert max(pauses) <= 7.5
-
-
-def test_a_cloud_id_is_taken_apart_by_the_client() -> None:
-    cloud_id = "mine:" + base64.b64encode(f"localhost:{free_port()}$deployment$".encode()).decode()
-    with pytest.raises(BackendConnectionError, match="Elasticsearch at mine"):
-        open_adapter(f"elasticsearch:?cloud_id={quote(cloud_id)}&api_key=abc")
-
-
-def test_a_server_that_is_down_is_a_connection_error_at_once_and_tells_no_password() -> None:
-    started = time.monotonic()
-    with pytest.raises(BackendConnectionError, match="check that the server runs") as caught:
-        open_adapter(f"elasticsearch://elastic:tru5tn01@127.0.0.1:{free_port()}/")
-    assert time.monotonic() - started < 10
-    assert "tru5tn01" not in f"{caught.value} {caught.value.__cause__}"
-
-
-class _OtherProduct(BaseHTTPRequestHandler):
-    """Answers every request alike."""
-
-    status, body, product = 200, "", ""
-
-    def do_GET(self) -> None:
-        self.send_response(self.status)
-        self.send_header("Content-Type", "application/json" if self.body.startswith("{") else "text/html")
-        if self.product:
-            self.send_header("X-Elastic-Product", self.product)
-        self.send_header("Content-Length", str(len(self.body)))
-        self.end_headers()
-        self.wfile.write(self.body.encode())
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
-def answering(status: int, body: str, product: str) -> HTTPServer:
-    kind = type("Product", (_OtherProduct,), {"status": status, "body": body, "product": product})
-    server = HTTPServer(("127.0.0.1", 0), kind)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "product", "error"),
-    [
-        (200, "<html>hello</html>", "", BackendConnectionError),
-        (404, "<html>not found</html>", "", BackendConnectionError),
-        (200, '{"version": {"number": "2.19.0", "distribution": "opensearch"}}', "", BackendConnectionError),
-        (200, '{"version": {"number": "8.5.3"}}', "Elasticsearch", UnsupportedError),
-    ],
-)
-def test_another_product_and_an_old_version_are_told_apart_by_a_typed_error(
-    status: int, body: str, product: str, error: type[QvecError]
-) -> None:
-    server = answering(status, body, product)
-    try:
-        with pytest.raises(error, match="127"):
-            open_adapter(f"elasticsearch://127.0.0.1:{server.server_port}")
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "elasticsearch:",
-        "elasticsearch://localhost?speed=fast",
-        "elasticsearch://localhost?timeout=soon",
-        "elasticsearch://localhost?secure=perhaps",
-        "elasticsearch://localhost?fingerprint=12:34",
-        "elasticsearch://localhost?ca_certs=/no/such/file.pem",
-        "elasticsearch+ftp://localhost",
-        "elasticsearch://elastic:pw@localhost?api_key=abc",
-        "elasticsearch:?cloud_id=nonsense",
-    ],
-)
-def test_a_uri_that_makes_no_sense_is_a_config_error(uri: str) -> None:
-    with pytest.raises(ConfigError):
-        open_adapter(uri)
-
-
-def test_every_error_of_the_driver_becomes_one_of_ours() -> None:
-    meta = elastic_transport.ApiResponseMeta(
-        500, "1.1", elastic_transport.HttpHeaders(), 0.0, elastic_transport.NodeConfig("http", "here", 9200)
-    )
-    kinds = {
-        kind
-        for module in (elasticsearch.exceptions, elastic_transport)
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, Warning)
-    }
-    assert len(kinds) > 10
-    for kind in kinds:
-        is_answer = issubclass(kind, elastic_transport.ApiError | elasticsearch.UnsupportedProductError)
-        raised = kind("said so", meta, {"error": "said so"}) if is_answer else kind("said so")
-        with pytest.raises(QvecError, match="here") as caught, errors.mapped("here"):
-            raise raised
-        assert caught.value.__cause__ is raised
-    mapped = [theirs for theirs, _ in errors.MAP]
-    for position, theirs in enumerate(mapped):
-        assert not any(issubclass(theirs, earlier) for earlier in mapped[:position]), f"{theirs.__name__} is hidden"
-
-
-@pytest.mark.server
-class TestLogin:
-    """Ways in."""
-
-    @pytest.mark.parametrize("how", ["ca_certs", "fingerprint"])
-    def test_a_password_with_any_characters_is_taken_over_tls(self, secured: Secured, how: str) -> None:
-        options = {"ca_certs": f"ca_certs={secured.certificate}", "fingerprint": f"fingerprint={secured.fingerprint}"}
-        adapter = open_adapter(secured.uri(options=options[how]))
-        assert adapter.list_collections() == []
-        adapter.close()
-
-    def test_an_api_key_is_taken(self, secured: Secured, adapter: Adapter) -> None:
-        with adapter._connection.use() as client:
-            key = client.security.create_api_key(name="qvec")["encoded"]
-        opened = open_adapter(secured.uri(user="", options=f"ca_certs={secured.certificate}&api_key={quote(key)}"))
-        assert opened.capabilities.database.startswith("Elasticsearch")
-        opened.close()
-
-    def test_a_wrong_password_is_a_connection_error_that_does_not_tell_it(self, secured: Secured) -> None:
-        with pytest.raises(BackendConnectionError, match="check the user, password or api_key") as caught:
-            open_adapter(secured.uri(password="tru5tn01"))
-        told = f"{caught.value} {caught.value.__cause__!r}"
-        assert "tru5tn01" not in told
-        assert "tester" in told
-
-    def test_a_wrong_key_is_a_connection_error_that_does_not_tell_it(self, secured: Secured) -> None:
-        key = base64.b64encode(b"nobody:tru5tn01").decode()
-        with pytest.raises(BackendConnectionError) as caught:
-            open_adapter(secured.uri(user="", options=f"ca_certs={secured.certificate}&api_key={quote(key)}"))
-        assert key not in f"{caught.value} {caught.value.__cause__!r}"
-        assert "tru5tn01" not in f"{caught.value} {caught.value.__cause__!r}"
-
-    @pytest.mark.parametrize("options", ["secure=true", f"fingerprint={'00' * 32}"])
-    def test_a_certificate_that_is_not_known_is_a_connection_error(self, secured: Secured, options: str) -> None:
-        with pytest.raises(BackendConnectionError):
-            open_adapter(secured.uri(options=options))
-
-    def test_plain_http_to_a_tls_port_is_a_connection_error(self, secured: Secured) -> None:
-        with pytest.raises(BackendConnectionError, match="http or https"):
-            open_adapter(f"elasticsearch://127.0.0.1:{secured.node.port}")
 
 
 @pytest.mark.server
