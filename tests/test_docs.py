@@ -39,6 +39,7 @@ def test_the_readmes_table_of_databases_is_what_the_adapters_report() -> None:
         pytest.importorskip("pymilvus")
         pytest.importorskip("psycopg")
         pytest.importorskip("faiss")
+        pytest.importorskip("elasticsearch")
     assert adapter_table.with_table(README) == README, "run: python -m tests.adapter_table"
 
 

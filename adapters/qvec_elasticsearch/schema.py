@@ -1,0 +1,163 @@
+"""The Elasticsearch index behind a collection: its name, its mapping, and the spec that it carries."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from elasticsearch import Elasticsearch
+
+from qvec.errors import CollectionExistsError
+from qvec.specs import spec_from_form, spec_to_json
+from qvec.types import Capabilities, CollectionSpec, Metric
+from qvec_elasticsearch.connection import Connection, Version
+
+PREFIX = "qvec_"
+MAX_DIM = 4096
+SIMILARITIES = {Metric.COSINE: "cosine", Metric.DOT: "max_inner_product", Metric.L2: "l2_norm"}
+BASE64_SINCE: Version = (9, 3)
+"""From when a vector may be written as base64, a third of its digits and ten times as fast to read."""
+
+_FIRST = "-000001"
+_BBQ_SINCE: Version = (8, 18)
+_BBQ_FROM_DIM = 384
+_INT8_FROM_DIM = 64
+"""Below, quantising saves little memory and loses neighbours."""
+
+_MAX_TOKEN = 1024
+
+
+def alias_of(name: str) -> str:
+    """Name a collection's alias; index names have no capitals, so ``A`` is written ``-a``."""
+    return PREFIX + re.sub("[A-Z]", lambda match: f"-{match[0].lower()}", name)
+
+
+def name_of(alias: str) -> str:
+    """Read a collection's name back."""
+    return re.sub("-([a-z])", lambda match: match[1].upper(), alias.removeprefix(PREFIX))
+
+
+def capabilities(number: str) -> Capabilities:
+    """Declare what an Elasticsearch of a version can do."""
+    return Capabilities(
+        database=f"Elasticsearch {number}".strip(),
+        embedded=False,
+        persistent=True,
+        index_kinds=("flat", "hnsw"),
+        max_dim=MAX_DIM,
+        write_batch=1000,
+    )
+
+
+def create(connection: Connection, client: Elasticsearch, spec: CollectionSpec) -> None:
+    """Make an index and, in the same step, the alias that everything goes through.
+
+    The alias lets a bulk write demand it (``require_alias``): written to a bare index that was dropped meanwhile, it
+    would make a new one with guessed types. It also lets another index take a collection's place in one step.
+    """
+    alias = alias_of(spec.name)
+    client.indices.create(
+        index=alias + _FIRST,
+        aliases={alias: {}},
+        settings=_settings(connection),
+        mappings=_mapping(spec, connection.version),
+    )
+
+
+def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
+    """Look up a collection's index and spec; None when it is not there.
+
+    Raises:
+        CollectionExistsError: there is such an index, but it is not qvec's.
+    """
+    answer = client.options(ignore_status=404).indices.get_mapping(index=alias_of(name))
+    if answer.meta.status == 404 or not answer.body:
+        return None
+    index, described = next(iter(answer.body.items()))
+    spec = _spec(described["mappings"])
+    if spec is None or len(answer.body) > 1 or index == alias_of(name):
+        raise CollectionExistsError(f"Elasticsearch holds an index {index!r} that is not qvec's: take another name")
+    return index, spec
+
+
+def names(client: Elasticsearch) -> list[str]:
+    """List the collections."""
+    answer: Mapping[str, Any] = client.indices.get(index=f"{PREFIX}*", features=["aliases", "mappings"]).body
+    return sorted(
+        name_of(alias)
+        for index in answer.values()
+        if _spec(index["mappings"]) is not None
+        for alias in index["aliases"]
+        if alias.startswith(PREFIX)
+    )
+
+
+def _spec(mappings: Mapping[str, Any]) -> CollectionSpec | None:
+    form = mappings.get("_meta", {}).get("qvec")
+    return spec_from_form(form) if form else None
+
+
+def _settings(connection: Connection) -> dict[str, object]:
+    copies: dict[str, object] = {"auto_expand_replicas": "0-1"}
+    if connection.replicas is not None:
+        copies = {"number_of_replicas": connection.replicas}
+    return {
+        "number_of_shards": connection.shards,
+        **copies,
+        # Never by the clock: a load of small segments would be merged again and again. `refresh` says when.
+        "refresh_interval": "-1",
+        "analysis": {
+            "analyzer": {"qvec": {"type": "custom", "tokenizer": "qvec"}},
+            "tokenizer": {"qvec": {"type": "whitespace", "max_token_length": _MAX_TOKEN}},
+        },
+        "similarity": {"frequency": {"type": "scripted", "script": {"source": "return doc.freq;"}}},
+    }
+
+
+def _mapping(spec: CollectionSpec, version: Version) -> dict[str, object]:
+    kept = {"type": "keyword", "index": False, "doc_values": False}
+    asked = {"type": "keyword", "doc_values": False}
+    return {
+        "dynamic": False,
+        "_meta": {"qvec": json.loads(spec_to_json(spec))},
+        "properties": {
+            "id": {"type": "keyword"},
+            "source": asked,
+            "digest": kept,
+            "text": {"type": "text", "index": False},
+            "metadata": kept,
+            "facts": asked,
+            "order": asked,
+            "tokens": {
+                "type": "text",
+                "analyzer": "qvec",
+                "similarity": "frequency",
+                "norms": False,
+                "index_options": "freqs",
+            },
+            "length": {"type": "integer", "index": False},
+            "zero": {"type": "boolean", "doc_values": False},
+            "vector": _vector(spec, version),
+        },
+    }
+
+
+def _vector(spec: CollectionSpec, version: Version) -> dict[str, object]:
+    field: dict[str, object] = {"type": "dense_vector", "dims": spec.dim}
+    if spec.index.kind == "flat":
+        return {**field, "index": False}
+    options = {
+        "type": quantisation(spec.dim, version),
+        "m": spec.index.m,
+        "ef_construction": spec.index.ef_construction,
+    }
+    return {**field, "index": True, "similarity": SIMILARITIES[spec.metric], "index_options": options}
+
+
+def quantisation(dim: int, version: Version) -> str:
+    """Choose how HNSW holds vectors: a bit for each number of a wide one, a byte of others, all of narrow ones."""
+    if dim >= _BBQ_FROM_DIM and version >= _BBQ_SINCE:
+        return "bbq_hnsw"
+    return "int8_hnsw" if dim >= _INT8_FROM_DIM else "hnsw"
