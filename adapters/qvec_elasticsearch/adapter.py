@@ -11,7 +11,7 @@ from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_elasticsearch import lexical, load, reading, rows, schema
 from qvec_elasticsearch.connection import Connection, open_server
@@ -123,6 +123,10 @@ class ElasticsearchAdapter(Adapter):
         self._spec(name)
         found = reading.by_id(self._connection, name, ids)
         return [found[identity] for identity in ids if identity in found]
+
+    def get_vectors(self, name: str, ids: Sequence[str]) -> dict[str, Vector]:
+        """Read the vectors of searchable records by id."""
+        return reading.vectors_by_id(self._connection, self._spec(name), ids)
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Read digests through the index on ``source``."""

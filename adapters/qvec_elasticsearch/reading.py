@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from qvec.errors import QvecError
-from qvec.types import Batch, CollectionSpec, Document
+from qvec.types import Batch, CollectionSpec, Document, Vector
 from qvec_elasticsearch.connection import Connection
 from qvec_elasticsearch.errors import fault
 from qvec_elasticsearch.filters import Query, among
@@ -63,6 +63,20 @@ def by_id(connection: Connection, name: str, ids: Sequence[str]) -> dict[str, Do
                 raise fault(hit["error"], 0, connection.place, name)
             if hit["found"]:
                 found[hit["_id"]] = document(hit)
+    return found
+
+
+def vectors_by_id(connection: Connection, spec: CollectionSpec, ids: Sequence[str]) -> dict[str, Vector]:
+    """Read vectors by id."""
+    found: dict[str, Vector] = {}
+    size = max(1, min(_IDS_AT_ONCE, _PAGE_NUMBERS // spec.dim))
+    wanted = list(dict.fromkeys(ids))
+    for start in range(0, len(wanted), size):
+        query = among("id", wanted[start : start + size])
+        body: Query = {"query": query, "size": size, "_source": False, "fields": ["vector"], "track_total_hits": False}
+        [answer] = ask(connection, spec.name, [body])
+        hits = answer["hits"]["hits"]
+        found.update(zip((hit["_id"] for hit in hits), matrix(hits, spec.dim), strict=True))
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 from qvec.testing import AdapterSuite
 from tests.adapters.elasticsearch_node import elasticsearch_uri
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """The first test may have to fetch the server."""
 
 

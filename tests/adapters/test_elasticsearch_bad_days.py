@@ -26,7 +26,7 @@ from qvec.testing.lexical import agree
 from qvec.types import CollectionSpec, Document
 from tests.adapters.elasticsearch_secured import Secured, secured_node
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """The first test may have to fetch the server."""
 
 WORDS = ["zq" + "".join(letters) for letters in product("abcdefghij", repeat=5)]

@@ -25,7 +25,7 @@ from qvec.registry import open_adapter
 from tests.adapters.elasticsearch_secured import Secured, secured_node
 from tests.adapters.servers import free_port
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """The first test may have to fetch the server."""
 
 

@@ -15,7 +15,7 @@ from qvec.testing.base import exact_scores
 from qvec.types import CollectionSpec, Document, IndexSpec, Metric
 from tests.adapters.elasticsearch_node import elasticsearch_uri
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """The first test may have to fetch the server."""
 
 DIM = 4096
