@@ -15,11 +15,13 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from tokenizers import Tokenizer
 
 from qvec.embedder import Embedder
@@ -134,9 +136,16 @@ class BundledEmbedder(Embedder):
             for rows in slices:
                 work(rows)
         else:
-            with ThreadPoolExecutor(min(self._threads, len(slices))) as pool:
+            # BLAS' own threads on top of these would wait for each other: on a busy machine five times as long.
+            with _blas().limit(limits=1), ThreadPoolExecutor(min(self._threads, len(slices))) as pool:
                 list(pool.map(work, slices))
         return out
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Find NumPy's BLAS, once."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 @dataclass(frozen=True, slots=True)
