@@ -77,4 +77,4 @@ def test_a_missing_driver_is_named_with_its_pip_line(backend: str, driver: str, 
 def test_the_base_install_needs_no_driver_and_no_torch() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {requirement.split(">")[0] for requirement in project["dependencies"]}
-    assert names == {"numpy", "tokenizers", "click", "rich"}
+    assert names == {"numpy", "tokenizers", "threadpoolctl", "click", "rich"}

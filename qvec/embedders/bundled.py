@@ -17,11 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 from tokenizers import Tokenizer
 
 from qvec.embedder import Embedder
@@ -30,6 +29,9 @@ from qvec.embedders.instructions import PRESETS, QWEN3_QUERY, Prompts
 from qvec.embedders.tensor_file import Tensor, read_tensors, write_tensors
 from qvec.errors import ConfigError, EmbeddingError
 from qvec.types import Vectors
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 FOLDER = Path(__file__).parent / "bundled_model"
 DIMS = (32, 64, 128, 256)
@@ -145,6 +147,8 @@ class BundledEmbedder(Embedder):
 @cache
 def _blas() -> ThreadpoolController:
     """Find NumPy's BLAS, once."""
+    from threadpoolctl import ThreadpoolController  # 20 ms that one query does not need
+
     return ThreadpoolController().select(user_api="blas")
 
 
