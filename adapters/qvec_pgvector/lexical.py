@@ -24,8 +24,13 @@ _RE_READ = 2
 
 # df counts every match, whatever the filter. Terms are summed in a fixed order, so that documents alike in everything
 # get scores alike to the last bit.
-_WITH_COLUMNS = """
-WITH corpus AS (
+_BM25 = """
+WITH {ranked}
+SELECT {columns}, score FROM ranked JOIN {table} USING (id) ORDER BY score DESC, id
+"""
+
+_COUNTED = """
+corpus AS (
     SELECT documents::float8 AS n, greatest(tokens, 1)::float8 / greatest(documents, 1) AS average
     FROM qvec_collections WHERE number = %s),
 counted AS MATERIALIZED (
@@ -37,7 +42,6 @@ ranked AS (
     SELECT id, {score} AS score
     FROM (SELECT *, %s * (1 - %s + %s * token_count / average) AS norm FROM counted, corpus WHERE wanted) found, terms
     ORDER BY score DESC, id LIMIT %s OFFSET %s)
-SELECT {columns}, score FROM ranked JOIN {table} USING (id) ORDER BY score DESC, id
 """
 
 _FREQUENCY = """
@@ -47,7 +51,7 @@ coalesce(
 """
 
 _UNFOLDED = """
-WITH corpus AS (
+corpus AS (
     SELECT documents::float8 AS n, greatest(tokens, 1)::float8 / greatest(documents, 1) AS average
     FROM qvec_collections WHERE number = %s),
 candidates AS MATERIALIZED (
@@ -62,7 +66,6 @@ ranked AS (
     SELECT id, sum(idf * frequency / (frequency + %s * (1 - %s + %s * token_count / average)) ORDER BY lexeme) AS score
     FROM found JOIN terms USING (lexeme) CROSS JOIN corpus WHERE wanted GROUP BY id
     ORDER BY score DESC, id LIMIT %s OFFSET %s)
-SELECT {columns}, score FROM ranked JOIN {table} USING (id) ORDER BY score DESC, id
 """
 
 
@@ -80,25 +83,32 @@ def bm25(
     entry: Entry, terms: Sequence[str], *, k: int, offset: int, filter: Filter | None
 ) -> tuple[sql.Composed, list[object]]:
     """Write the statement and its values."""
+    ranked, values = ranked_query(entry, terms, k=k, offset=offset, filter=filter)
+    return sql.SQL(_BM25).format(ranked=ranked, columns=rows.COLUMNS, table=entry.table), values
+
+
+def ranked_query(
+    entry: Entry, terms: Sequence[str], *, k: int, offset: int, filter: Filter | None
+) -> tuple[sql.Composed, list[object]]:
+    """Write the WITH queries of which the last, ``ranked``, gives ids and scores; and their values."""
     condition, values = compile_filter(filter)
-    common = {"table": entry.table, "columns": rows.COLUMNS, "condition": condition}
+    common = {"table": entry.table, "condition": condition}
+    last = [*values, tsquery(terms)]
     if len(terms) > _FEW:
         unfolded = sql.SQL(_UNFOLDED).format(most=sql.Literal(MAX_POSITIONS), **common)
-        return unfolded, [entry.number, *values, tsquery(terms), list(terms), K1, B, B, k, offset]
-    names = [sql.Identifier(f"f{number}") for number in range(len(terms))]
-    idfs = [sql.Identifier(f"idf{number}") for number in range(len(terms))]
-    frequency = sql.SQL(_FREQUENCY)
-    statement = sql.SQL(_WITH_COLUMNS).format(
-        frequencies=sql.SQL(", ").join(
-            frequency.format(steps=_STEPS, most=sql.Literal(MAX_POSITIONS), name=name) for name in names
-        ),
+        return unfolded, [entry.number, *last, list(terms), K1, B, B, k, offset]
+    pairs = [(sql.Identifier(f"f{at}"), sql.Identifier(f"idf{at}")) for at in range(len(terms))]
+    frequency, comma = sql.SQL(_FREQUENCY), sql.SQL(", ")
+    most = sql.Literal(MAX_POSITIONS)
+    counted = sql.SQL(_COUNTED).format(
+        frequencies=comma.join(frequency.format(steps=_STEPS, most=most, name=name) for name, _ in pairs),
         tokens=sql.SQL("ts_filter(tokens, '{d}')" if len(terms) >= _RE_READ else "tokens"),
-        idfs=sql.SQL(", ").join(_IDF.format(frequency=name, idf=idf) for name, idf in zip(names, idfs, strict=True)),
-        score=sql.SQL(" + ").join(_PART.format(frequency=name, idf=idf) for name, idf in zip(names, idfs, strict=True)),
+        idfs=comma.join(_IDF.format(frequency=name, idf=idf) for name, idf in pairs),
+        score=sql.SQL(" + ").join(_PART.format(frequency=name, idf=idf) for name, idf in pairs),
         **common,
     )
     each = [value for term in terms for value in (tsquery([term]), term)]
-    return statement, [entry.number, *each, *values, tsquery(terms), K1, B, B, k, offset]
+    return counted, [entry.number, *each, *last, K1, B, B, k, offset]
 
 
 def tsquery(terms: Sequence[str]) -> str:
