@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from qvec.filters import Filter
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 
 
@@ -93,6 +93,17 @@ class Adapter(Protocol):
     @abstractmethod
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:
         """Return records in the caller's order; unknown ids are skipped."""
+
+    def get_vectors(self, name: str, ids: Sequence[str]) -> dict[str, Vector]:
+        """Return id -> stored vector of the records that are there; this one walks the collection, override it."""
+        wanted = set(ids)
+        return {
+            document.id: vector
+            for batch in self.scan(name, vectors=True)
+            if batch.vectors is not None
+            for document, vector in zip(batch.documents, batch.vectors, strict=True)
+            if document.id in wanted
+        }
 
     @abstractmethod
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from qvec import pipeline
 from qvec.adapter import Adapter
-from qvec.checks import check_k, check_name, string_fault
+from qvec.checks import check_k, check_name, check_vectors, string_fault
 from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.embedders.cache import CachedEmbedder
@@ -20,7 +22,7 @@ from qvec.lexical_weight import lexical_weight
 from qvec.passport import check_passport, passport_of
 from qvec.pipeline import IndexProgress, IndexReport, LongText
 from qvec.registry import DEFAULT_MODEL, load_embedder
-from qvec.types import CollectionSpec, Document, Hit, IndexSpec, LegName, Metric, Passport
+from qvec.types import CollectionSpec, Document, Hit, IndexSpec, LegName, Metric, Passport, Vector, Vectors
 from qvec.where import to_filter
 
 Mode: TypeAlias = Literal["hybrid", "dense", "lexical"]
@@ -66,6 +68,11 @@ class Collection:
         self._chunker = chunker
         self._cache = cache
         self._checked = False
+
+    @property
+    def adapter(self) -> Adapter:
+        """The connection, for what a collection has no word for."""
+        return self._adapter
 
     @property
     def embedder(self) -> Embedder:
@@ -123,6 +130,29 @@ class Collection:
             self._adapter, self.name, self.embedder, docs, prune=prune, long_text=long_text, progress=progress
         )
 
+    def upsert(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        """Write documents with vectors made elsewhere; one with a known id is replaced, whole.
+
+        A collection that is not there is made, with the vectors' dim; it has a passport only where the model that made
+        them was given to `Database.collection`.
+
+        Args:
+            documents: ids differ.
+            vectors: ``(len(documents), dim)``, finite.
+
+        Raises:
+            InvalidInputError: vectors of another shape or dim, duplicate ids, what no database can hold.
+            PassportMismatchError: the collection's vectors come from another model than the one given.
+            PartialWriteError: some documents were not written; it names them.
+        """
+        if not len(documents):
+            return
+        rows = check_vectors(vectors, self._dim_for(vectors))
+        size = max(1, self._adapter.capabilities.write_batch)
+        for start in range(0, len(documents), size):
+            self._adapter.upsert(self.name, documents[start : start + size], rows[start : start + size])
+        self._adapter.refresh(self.name)
+
     def search(
         self,
         query: str,
@@ -136,6 +166,7 @@ class Collection:
         weights: Mapping[LegName, float] | None = None,
         rank_constant: int = RANK_CONSTANT,
         ef: int | None = None,
+        vector: Sequence[float] | Vector | None = None,
     ) -> list[Hit]:
         """Find the documents that answer a query, best first.
 
@@ -150,6 +181,7 @@ class Collection:
             weights: of the legs; None gives the dense leg 1 and the lexical leg `qvec.lexical_weight.lexical_weight`.
             rank_constant: of ``"rrf"``.
             ef: breadth of an approximate index; None for the adapter's default.
+            vector: the query's, made elsewhere: the model is not asked then, and ``"dense"`` needs no `query`.
 
         Returns:
             Hits with each leg's rank and score.
@@ -161,10 +193,16 @@ class Collection:
             PassportMismatchError: the collection's vectors come from another model, dim or prompt.
         """
         check_k(k, offset)
-        _check_query(query)
+        if mode != "dense" or vector is None:
+            _check_query(query)
         condition = to_filter(where)
+
+        def dense(k: int, offset: int) -> list[Hit]:
+            rows = self._query_rows(query, instruction, vector)
+            return self._adapter.search_dense(self.name, rows, k=k, filter=condition, offset=offset, ef=ef)[0]
+
         if mode == "dense":
-            return as_leg("dense", self._dense(query, k, offset, condition, instruction, ef), first_rank=offset + 1)
+            return as_leg("dense", dense(k, offset), first_rank=offset + 1)
         if mode == "lexical":
             return as_leg("lexical", self._lexical(query, k, offset, condition), first_rank=offset + 1)
         if mode != "hybrid":
@@ -174,11 +212,11 @@ class Collection:
             raise UnsupportedError(f"{database} has no keyword leg, so no hybrid search: use mode='dense'")
         depth = max(CANDIDATES, 4 * (k + offset))
         lexical_leg = self._executor.submit(self._lexical, query, depth, 0, condition)
-        legs: dict[LegName, list[Hit]] = {"dense": self._dense(query, depth, 0, condition, instruction, ef)}
+        legs: dict[LegName, list[Hit]] = {"dense": dense(depth, 0)}
         legs["lexical"] = lexical_leg.result()
         shares: Mapping[LegName, float] = weights or {
             "dense": 1.0,
-            "lexical": lexical_weight(query, model=self._open().model_id),
+            "lexical": lexical_weight(query, model=self._model_id(is_asked=vector is None)),
         }
         return _fuse(legs, fusion, shares, rank_constant)[offset : offset + k]
 
@@ -224,6 +262,16 @@ class Collection:
         self._adapter.refresh(self.name)
         return len(records)
 
+    def clear(self) -> None:
+        """Delete all documents; the collection stays, with its shape and passport.
+
+        Raises:
+            CollectionNotFoundError: it is not there.
+        """
+        spec = self.describe()
+        self._adapter.drop_collection(self.name)
+        self._adapter.create_collection(spec)
+
     def count(self, where: Where = None) -> int:
         """Count the records, or those that a filter matches."""
         return self._adapter.count(self.name, filter=to_filter(where))
@@ -237,15 +285,32 @@ class Collection:
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
         self._checked = False
 
-    def _dense(
-        self, query: str, k: int, offset: int, condition: Filter | None, instruction: str | None, ef: int | None
-    ) -> list[Hit]:
+    def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
+        if vector is not None:
+            return check_vectors(np.asarray(vector)[None], len(vector))
         self._must_exist()
-        vectors = self._open().encode_query([query], instruction=instruction)
-        return self._adapter.search_dense(self.name, vectors, k=k, filter=condition, offset=offset, ef=ef)[0]
+        return self._open().encode_query([query], instruction=instruction)
+
+    def _model_id(self, *, is_asked: bool) -> str:
+        if is_asked or self._embedder is not None:
+            return self._open().model_id
+        passport = self._adapter.describe_collection(self.name).passport
+        return passport.model_id if passport else ""
 
     def _lexical(self, query: str, k: int, offset: int, condition: Filter | None) -> list[Hit]:
         return self._adapter.search_lexical(self.name, [query], k=k, filter=condition, offset=offset)[0]
+
+    def _dim_for(self, vectors: Vectors) -> int:
+        if self._embedder is not None:
+            self.create()
+            return self._embedder.dim
+        try:
+            return self._adapter.describe_collection(self.name).dim
+        except CollectionNotFoundError:
+            dim = len(vectors[0]) if self._dim is None else self._dim
+            spec = CollectionSpec(self.name, dim, self._metric, self._index)
+            self._adapter.create_collection(spec, exist_ok=True)
+            return dim
 
     def _must_exist(self) -> None:
         if not self._checked:

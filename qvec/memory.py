@@ -16,7 +16,7 @@ from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import BackendConnectionError, CollectionNotFoundError
 from qvec.filters import Filter, matches
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Value, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Value, Vector, Vectors
 from qvec.uri import URI
 
 _CAPABILITIES = Capabilities(database="memory", embedded=True, persistent=False, index_kinds=("flat",))
@@ -124,6 +124,12 @@ class MemoryAdapter(Adapter):
         with self._lock:
             documents = self._table(name).documents
             return [_copy_document(documents[id]) for id in ids if id in documents]
+
+    def get_vectors(self, name: str, ids: Sequence[str]) -> dict[str, Vector]:
+        """Return id -> a copy of the stored vector."""
+        with self._lock:
+            table = self._table(name)
+            return {id: table.vectors[table.rows[id]].copy() for id in ids if id in table.rows}
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Return record id -> digest of every record whose `source` is among `sources`."""

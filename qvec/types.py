@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 Vectors: TypeAlias = NDArray[np.float32]
 """A C-contiguous float32 array of shape ``(n, dim)``."""
 
+Vector: TypeAlias = NDArray[np.float32]
+"""One row of `Vectors`, of shape ``(dim,)``."""
+
 Scalar: TypeAlias = str | int | float | bool
 Value: TypeAlias = Scalar | Sequence["Value"] | Mapping[str, "Value"] | None
 """What metadata may hold: JSON, without NaN and infinities."""

@@ -14,7 +14,7 @@ from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError, MissingDriverError
 from qvec.filters import Filter
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_faiss import rows, schema
 from qvec_faiss.dense import DenseLeg
@@ -139,6 +139,12 @@ class FaissAdapter(Adapter):
         with self._connections.read() as connection:
             found = rows.by_id(connection, entry.number, ids)
         return [found[identity] for identity in ids if identity in found]
+
+    def get_vectors(self, name: str, ids: Sequence[str]) -> dict[str, Vector]:
+        """Read vectors by id."""
+        entry = self._entry(name)
+        with self._connections.read() as connection:
+            return rows.vectors_of(connection, entry.number, ids)
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Read digests through the index on ``source``."""

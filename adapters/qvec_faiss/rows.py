@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from qvec.filters import Filter
-from qvec.types import Batch, Document, Vectors
+from qvec.types import Batch, Document, Vector, Vectors
 from qvec_faiss.filters import compile_filter
 from qvec_faiss.lexical import counted, write_postings
 from qvec_faiss.mirror import Ints
@@ -76,6 +76,13 @@ def by_id(connection: sqlite3.Connection, number: int, ids: Sequence[str]) -> di
     """Read records by id."""
     sql = f"SELECT {_COLUMNS} FROM documents_{number:d} WHERE id IN {_AMONG}"
     return {row[0]: _document(row) for row in connection.execute(sql, (json.dumps(list(ids)),))}
+
+
+def vectors_of(connection: sqlite3.Connection, number: int, ids: Sequence[str]) -> dict[str, Vector]:
+    """Read vectors by the ids of their records."""
+    sql = f"SELECT id, vector FROM documents_{number:d} JOIN vectors_{number:d} USING (seq) WHERE id IN {_AMONG}"
+    found = connection.execute(sql, (json.dumps(list(ids)),))
+    return {identity: np.frombuffer(raw, "<f4").astype(np.float32) for identity, raw in found}
 
 
 def by_seq(connection: sqlite3.Connection, number: int, seqs: Sequence[int]) -> dict[int, Document]:

@@ -6,14 +6,17 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
 
 from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, QvecError
 from qvec.filters import Filter
 from qvec.lexical import query_terms
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
 from qvec.uri import URI
 from qvec_milvus import schema
 from qvec_milvus.bm25 import Keywords
@@ -54,6 +57,7 @@ class MilvusAdapter(Adapter):
             if connection.is_lite
             else ServerTotals(self._reader)
         )
+        self._creating = Lock()
         self._keywords = Keywords(self._reader, self._totals, in_words if connection.is_lite else in_terms)
 
     @property
@@ -103,7 +107,8 @@ class MilvusAdapter(Adapter):
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make a Milvus collection with its indexes, and load it."""
         check_spec(spec, self.capabilities)
-        with self._connection.use() as client:
+        # Of two threads that create the same, Lite 3.2 fails one halfway.
+        with self._creating, self._connection.use() as client:
             found = self._describe(client, spec.name)
             known = found[0] if found else None
             if known is None:
@@ -187,6 +192,11 @@ class MilvusAdapter(Adapter):
         """Read records by id."""
         found = {row["id"]: schema.document(row) for row in self._among(name, "id", ids, schema.READ)}
         return [found[identity] for identity in ids if identity in found]
+
+    def get_vectors(self, name: str, ids: Sequence[str]) -> dict[str, Vector]:
+        """Read vectors by id."""
+        found = self._among(name, "id", ids, ["id", "vector"])
+        return {row["id"]: np.array(row["vector"], np.float32) for row in found}
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Read the digests of all records of these sources."""

@@ -14,7 +14,7 @@ from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_pgvector import embedded, lexical, rows, schema, search
 from qvec_pgvector.connections import Connection, Connections
@@ -157,6 +157,10 @@ class PgvectorAdapter(Adapter):
         """Read records by id."""
         found = self._read(name, lambda connection, entry: rows.by_id(connection, entry, ids))
         return [found[identity] for identity in ids if identity in found]
+
+    def get_vectors(self, name: str, ids: Sequence[str]) -> dict[str, Vector]:
+        """Read vectors by id."""
+        return self._read(name, lambda connection, entry: rows.vectors_of(connection, entry, ids))
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Read digests through the index on ``source``."""

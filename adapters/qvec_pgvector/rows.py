@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.copy import QueuedLibpqWriter
 
 from qvec.filters import Filter
-from qvec.types import Batch, Document, Vectors
+from qvec.types import Batch, Document, Vector, Vectors
 from qvec_pgvector import load
 from qvec_pgvector.connections import Connection
 from qvec_pgvector.filters import compile_filter
@@ -56,6 +56,14 @@ def by_id(connection: Connection, entry: Entry, ids: Sequence[str]) -> dict[str,
     """Read records by id."""
     statement = sql.SQL("SELECT {} FROM {} WHERE id = ANY(%s::text[])").format(COLUMNS, entry.table)
     return {str(row[0]): document(row) for row in connection.raw.execute(statement, (list(ids),))}
+
+
+def vectors_of(connection: Connection, entry: Entry, ids: Sequence[str]) -> dict[str, Vector]:
+    """Read vectors by the ids of their records."""
+    statement = sql.SQL("SELECT id, embedding::real[] FROM {} WHERE id = ANY(%s::text[])").format(entry.table)
+    with connection.raw.cursor(binary=True) as cursor:
+        found = cursor.execute(statement, (list(ids),)).fetchall()
+    return {str(identity): np.array(vector, np.float32) for identity, vector in found}
 
 
 def digests(connection: Connection, entry: Entry, sources: Sequence[str]) -> dict[str, str]:

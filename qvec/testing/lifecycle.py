@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -102,6 +103,13 @@ class LifecycleTests(SuiteBase):
         adapter.create_collection(CollectionSpec(name, DIM), exist_ok=True)
         assert adapter.count(name) == 1
         assert adapter.describe_collection(name).passport == PASSPORT
+
+    def test_threads_may_create_the_same_collection_at_once(self, adapter: Adapter, name: str) -> None:
+        spec = CollectionSpec(name, DIM)
+        with ThreadPoolExecutor(4) as threads:
+            for made in [threads.submit(adapter.create_collection, spec, exist_ok=True) for _ in range(4)]:
+                made.result()
+        assert adapter.describe_collection(name).dim == DIM
 
     def test_exist_ok_refuses_another_dim(self, adapter: Adapter, name: str) -> None:
         make(adapter, name)

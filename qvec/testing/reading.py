@@ -35,6 +35,26 @@ class ReadingTests(SuiteBase):
         backwards = documents[::-1]
         assert adapter.get(name, [document.id for document in backwards]) == backwards
 
+    def test_vectors_are_read_by_id_as_they_were_written(self, adapter: Adapter, name: str) -> None:
+        make(adapter, name)
+        vectors = fill(adapter, name, CORPUS)
+        ids = [CORPUS[at].id for at in (5, 0, 11)]
+        found = adapter.get_vectors(name, ["no such id", *ids])
+        assert sorted(found) == sorted(ids)
+        for at in (5, 0, 11):
+            assert found[CORPUS[at].id].dtype == np.float32
+            np.testing.assert_allclose(found[CORPUS[at].id], vectors[at], atol=1e-5)
+        assert adapter.get_vectors(name, []) == {}
+
+    def test_vectors_are_read_by_id_in_a_walk_where_the_database_has_no_better_way(
+        self, adapter: Adapter, name: str
+    ) -> None:
+        make(adapter, name)
+        vectors = fill(adapter, name, CORPUS)
+        found = Adapter.get_vectors(adapter, name, [CORPUS[3].id, "no such id"])
+        assert list(found) == [CORPUS[3].id]
+        np.testing.assert_allclose(found[CORPUS[3].id], vectors[3], atol=1e-5)
+
     def test_digests_are_found_by_source(self, adapter: Adapter, name: str) -> None:
         make(adapter, name)
         documents = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from qvec.collection import Collection
@@ -245,3 +246,48 @@ class _OtherPrompt(HashingEmbedder):
     def __init__(self) -> None:
         super().__init__(dim=256)
         self.prompt_digest = "another"
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense"])
+def test_a_query_vector_made_elsewhere_answers_as_the_models_own(books: Collection, mode: str) -> None:
+    vector = books.embedder.encode_query(["read csv"])[0].tolist()
+    assert ids(books.search("read csv", mode=mode, vector=vector)) == ids(books.search("read csv", mode=mode))
+
+
+def test_with_a_vector_the_dense_leg_needs_no_words(books: Collection) -> None:
+    vector = books.embedder.encode_query(["read csv"])[0]
+    assert ids(books.search("", mode="dense", vector=vector)) == ids(books.search("read csv", mode="dense"))
+    with pytest.raises(InvalidInputError, match="empty"):
+        books.search("", mode="hybrid", vector=vector)
+    with pytest.raises(InvalidInputError, match="shape"):
+        books.search("", mode="dense", vector=[1.0, 2.0])
+
+
+def test_documents_go_in_with_vectors_made_elsewhere(database: Database) -> None:
+    shelf = database.collection("shelf")
+    shelf.upsert([], np.empty((0, 3), np.float32))
+    assert database.collections() == []
+    shelf.upsert([Document("a", "one"), Document("b", "two")], np.eye(3, dtype=np.float32)[:2])
+    shelf.upsert([Document("a", "three")], np.eye(3, dtype=np.float32)[2:])
+    assert (shelf.describe().dim, shelf.describe().passport, shelf.count()) == (3, None, 2)
+    assert [hit.text for hit in shelf.search("", mode="dense", vector=[0, 0, 1], k=1)] == ["three"]
+    assert [hit.text for hit in shelf.search("two", mode="hybrid", vector=[0, 0, 1], k=2)] == ["two", "three"]
+    with pytest.raises(InvalidInputError, match="shape"):
+        shelf.upsert([Document("c", "four")], np.ones((1, 4), np.float32))
+
+
+def test_vectors_of_a_model_that_was_named_leave_its_passport(database: Database) -> None:
+    model = HashingEmbedder(dim=64)
+    shelf = database.collection("shelf", embedder=model)
+    shelf.upsert([Document("a", "one")], model.encode_document(["one"]))
+    found = shelf.describe().passport
+    assert found is not None
+    assert found.model_id == model.model_id
+
+
+def test_a_cleared_collection_is_empty_and_as_it_was(books: Collection) -> None:
+    before = books.describe()
+    books.clear()
+    assert (books.count(), books.describe()) == (0, before)
+    books.index(DOCS[:1])
+    assert ids(books.search("read csv")) == ["csv"]

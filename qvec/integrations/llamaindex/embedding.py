@@ -57,6 +57,11 @@ class QvecEmbedding(BaseEmbedding):  # type: ignore[misc]  # the base is Any to 
             self._model = self.embedder
         self.model_name, self.dim = self._model.model_id, self._model.dim
 
+    @property
+    def loaded(self) -> Embedder:
+        """The model."""
+        return self._model
+
     def _get_query_embedding(self, query: str) -> list[float]:
         row: list[float] = self._model.encode_query([query], instruction=self.instruction)[0].tolist()
         return row

@@ -1,0 +1,45 @@
+"""Choosing answers that are near the query and unlike each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qvec.errors import InvalidInputError
+from qvec.types import Vector, Vectors
+
+
+def marginal_relevance(query: Vector, candidates: Vectors, *, k: int, balance: float) -> list[int]:
+    """Choose rows by maximal marginal relevance under cosine (Carbonell and Goldstein 1998).
+
+    Args:
+        query: of shape ``(dim,)``.
+        candidates: ``(n, dim)``, best first.
+        k: how many to choose; fewer come back when there are fewer.
+        balance: 1 asks for nearness alone, 0 for difference alone.
+
+    Returns:
+        Positions of the chosen rows, in the order of their choice; ties go to the earlier row.
+
+    Raises:
+        InvalidInputError: `balance` outside 0..1.
+    """
+    if not 0 <= balance <= 1:
+        raise InvalidInputError(f"the balance of nearness and difference is {balance}: takes 0 to 1")
+    rows = _unit(candidates)
+    nearness = rows @ _unit(query[None])[0]
+    likeness = np.full(len(rows), -np.inf)
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(rows)):
+        gain = nearness if not chosen else balance * nearness - (1 - balance) * likeness
+        gain = gain.copy()
+        gain[chosen] = -np.inf
+        best = int(np.argmax(gain))
+        chosen.append(best)
+        likeness = np.maximum(likeness, rows @ rows[best])
+    return chosen
+
+
+def _unit(rows: Vectors) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    wide = rows.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.asarray(wide / np.where(lengths == 0, 1.0, lengths)).reshape(rows.shape[0], rows.shape[1])
