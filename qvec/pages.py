@@ -15,11 +15,13 @@ class Hits(list[Hit]):
     """One page of hits.
 
     Attributes:
+        offset: how many hits of the list come before it.
         cursor: for the page after this one; empty after the last.
     """
 
-    def __init__(self, hits: Iterable[Hit] = (), cursor: str = "") -> None:
+    def __init__(self, hits: Iterable[Hit] = (), *, offset: int = 0, cursor: str = "") -> None:
         super().__init__(hits)
+        self.offset = offset
         self.cursor = cursor
 
 
@@ -32,9 +34,9 @@ def page(hits: Iterable[Hit], *, k: int, offset: int, question: str) -> Hits:
     """Make a page of `k` hits that begins at `offset`, of the list that the fingerprint `question` names."""
     shown = list(hits)
     if len(shown) < k:
-        return Hits(shown)
+        return Hits(shown, offset=offset)
     written = json.dumps([offset + k, question], separators=(",", ":")).encode()
-    return Hits(shown, base64.urlsafe_b64encode(written).decode().rstrip("="))
+    return Hits(shown, offset=offset, cursor=base64.urlsafe_b64encode(written).decode().rstrip("="))
 
 
 def offset_of(cursor: str, *, question: str) -> int:

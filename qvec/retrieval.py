@@ -61,11 +61,6 @@ class Wanted:
         return self.offset + self.k
 
     @property
-    def depth(self) -> int:
-        """How deep a leg is read at most."""
-        return _EVERYTHING if self.window is None else window_for(self.window, self.end)
-
-    @property
     def is_rearranged(self) -> bool:
         """The list is more than a fusion, and has to be seen whole for its pages to fit together."""
         return not (self.min_score is None and self.group_by is None and self.diversity is None)
@@ -113,7 +108,7 @@ class Question:
         name: LegName = "lexical" if wanted.mode == "lexical" else "dense"
         read = self.lexical if name == "lexical" else self.dense
         if wanted.is_rearranged:
-            hits = as_leg(name, read(wanted.depth), relevance=relevance(name, metric()))
+            hits = as_leg(name, read(self._depth(wanted)), relevance=relevance(name, metric()))
             return wanted.arrange(hits, self._vectors_of)
         hits = read(wanted.k, wanted.offset)
         share = relevance(name, Metric.COSINE if name == "lexical" else metric())
@@ -132,7 +127,7 @@ class Question:
             {"lexical": self.lexical, "dense": self.dense},
             how,
             wanted=wanted.end,
-            window=wanted.depth,
+            window=self._depth(wanted),
             whole=wanted.explain or wanted.is_rearranged,
             executor=executor,
         )
@@ -141,5 +136,7 @@ class Question:
     def _vectors_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         return self.adapter.get_vectors(self.name, ids)
 
-
-_EVERYTHING = 2**31 - 1
+    def _depth(self, wanted: Wanted) -> int:
+        if wanted.window is None:
+            return max(wanted.end, self.adapter.count(self.name))
+        return window_for(wanted.window, wanted.end)
