@@ -106,8 +106,9 @@ def _name(hit: Hit) -> str:
 
 def _score(hit: Hit) -> str:
     others = f", best of {hit.chunks}" if hit.chunks > 1 else ""
-    return f"{hit.score:.4f}, relevance {hit.relevance:.2f}{others}"
+    return f"{hit.score:.4f}{others}"
 
 
 def _legs(hit: Hit) -> str:
-    return "   ".join(f"{leg.name} #{leg.rank}, score {leg.score:.4f}, adds {leg.contribution:.4f}" for leg in hit.legs)
+    legs = [f"{leg.name} #{leg.rank}, score {leg.score:.4f}, adds {leg.contribution:.4f}" for leg in hit.legs]
+    return "   ".join([f"relevance {hit.relevance:.2f}", *legs])
