@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsHybrid
 from qvec.checks import check_k
 from qvec.errors import InvalidInputError, UnsupportedError
 from qvec.filters import Filter
@@ -123,6 +123,8 @@ class Question:
         if not self.adapter.capabilities.lexical:
             database = self.adapter.capabilities.database
             raise UnsupportedError(f"{database} has no keyword leg, so no hybrid search: use mode='dense'")
+        if isinstance(self.adapter, SupportsHybrid):
+            return self._one_trip(self.adapter, how, wanted)
         hits = fused(
             {"lexical": self.lexical, "dense": self.dense},
             how,
@@ -132,6 +134,22 @@ class Question:
             executor=executor,
         )
         return wanted.arrange(hits, self._vectors_of)
+
+    def _one_trip(self, adapter: SupportsHybrid, how: FusionSpec, wanted: Wanted) -> list[Hit]:
+        window = self._depth(wanted)
+        k, offset = (2 * window, 0) if wanted.is_rearranged else (wanted.k, wanted.offset)
+        [hits] = adapter.search_hybrid(
+            self.name,
+            [self.query],
+            self.rows(),
+            how=how,
+            window=window,
+            k=k,
+            filter=self.filter,
+            offset=offset,
+            ef=self.ef,
+        )
+        return wanted.arrange(hits, self._vectors_of) if wanted.is_rearranged else hits
 
     def _vectors_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         return self.adapter.get_vectors(self.name, ids)

@@ -17,8 +17,8 @@ from qvec_pgvector.schema import Entry
 
 # A lexeme's only position is its frequency. df counts every match, whatever the filter. The sum has a fixed order,
 # so that documents alike in everything get scores alike to the last bit.
-_BM25 = """
-WITH corpus AS (
+RANKED = """
+corpus AS (
     SELECT documents::float8 AS n, greatest(tokens, 1)::float8 / greatest(documents, 1) AS average
     FROM qvec_collections WHERE number = %s),
 candidates AS MATERIALIZED (
@@ -32,8 +32,11 @@ ranked AS (
     SELECT id, sum(idf * frequency / (frequency + %s * (1 - %s + %s * token_count / average)) ORDER BY lexeme) AS score
     FROM found JOIN terms USING (lexeme) CROSS JOIN corpus WHERE wanted GROUP BY id
     ORDER BY score DESC, id LIMIT %s OFFSET %s)
-SELECT {columns}, score FROM ranked JOIN {table} USING (id) ORDER BY score DESC, id
 """
+_BM25 = f"""
+WITH {RANKED}
+SELECT {{columns}}, score FROM ranked JOIN {{table}} USING (id) ORDER BY score DESC, id
+"""  # noqa: S608 - no value is glued
 
 
 def best(connection: Connection, entry: Entry, query: str, *, k: int, offset: int, filter: Filter | None) -> list[Hit]:
@@ -52,7 +55,12 @@ def bm25(
     """Write the statement and its values."""
     condition, values = compile_filter(filter)
     statement = sql.SQL(_BM25).format(table=entry.table, columns=rows.COLUMNS, condition=condition)
-    return statement, [entry.number, *values, tsquery(terms), list(terms), K1, B, B, k, offset]
+    return statement, ranked_values(entry, terms, values, k=k, offset=offset)
+
+
+def ranked_values(entry: Entry, terms: Sequence[str], filter: Sequence[object], *, k: int, offset: int) -> list[object]:
+    """List the values of `RANKED`'s placeholders, the filter's among them."""
+    return [entry.number, *filter, tsquery(terms), list(terms), K1, B, B, k, offset]
 
 
 def tsquery(terms: Sequence[str]) -> str:

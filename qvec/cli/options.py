@@ -33,7 +33,7 @@ def model_options(command: Command) -> Command:
 def fusion_options(command: Command) -> Command:
     """Add what says how the two legs of a hybrid search are joined."""
     for option in (
-        click.option("--window", type=click.IntRange(min=0), default=1000, show_default=True, help=_WINDOW),
+        click.option("--window", type=click.IntRange(min=0), default=200, show_default=True, help=_WINDOW),
         click.option("--scaling", type=click.Choice(["min-max", "z-score"]), default="min-max", show_default=True),
         click.option("--rank-constant", type=click.IntRange(min=0), default=60, show_default=True, help=_CONSTANT),
         click.option("--weight", "weights", multiple=True, metavar="LEG=NUMBER", callback=_weights, help=_WEIGHT),
