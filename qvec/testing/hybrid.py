@@ -13,7 +13,7 @@ from qvec.filters import Compare, Filter, Op
 from qvec.fusion import FusionSpec, fuse
 from qvec.memory import MemoryAdapter
 from qvec.testing.base import Connection, SuiteBase, fill, fresh_name, ids_of, make, need_lexical
-from qvec.testing.corpus import CORPUS, QUERIES, query_vectors
+from qvec.testing.corpus import CORPUS, QUERIES, numbered, query_vectors
 from qvec.types import Hit, LegName, Vectors
 
 FUSIONS = {
@@ -74,6 +74,18 @@ class HybridTests(SuiteBase):
                     pytest.approx(_numbers(hit), rel=1e-9, abs=1e-12) for hit in expected
                 ], query
                 assert [hit.document for hit in found[at]] == [hit.document for hit in expected]
+
+    def test_one_round_trip_over_a_graph_gives_what_the_core_fuses(self, adapter: Adapter, name: str) -> None:
+        fusing = need_hybrid(adapter)
+        if "hnsw" not in adapter.capabilities.index_kinds:
+            pytest.skip("declares no hnsw in its capabilities")
+        make(adapter, name, kind="hnsw")
+        fill(adapter, name, numbered(300))
+        rows, filter = query_vectors(1), Compare("number", Op.LT, 60)
+        for how in FUSIONS.values():
+            [found] = fusing.search_hybrid(name, ["number 7 11"], rows, how=how, window=100, k=20, filter=filter)
+            expected = _fused(adapter, name, "number 7 11", rows, how, window=100, filter=filter)
+            assert ids_of(found) == ids_of(expected[:20])
 
     def test_one_round_trip_pages_like_the_whole(self, adapter: Adapter, both: str) -> None:
         fusing, rows = need_hybrid(adapter), query_vectors(1)
