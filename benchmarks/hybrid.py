@@ -16,7 +16,7 @@ from benchmarks.datasets import Data, make
 from qvec.adapter import Adapter, SupportsHybrid
 from qvec.collection import Collection
 from qvec.fusion import FusionSpec, fuse
-from qvec.ranking import START
+from qvec.ranking import WINDOW
 from qvec.types import Hit, Vectors
 
 _WORD = re.compile(r"[a-z]{5,}")
@@ -46,7 +46,7 @@ def measure(backend: str, options: argparse.Namespace, opened: Callable[[Data, s
                 ways[name](query, vector[None])
                 times[name].append(1000 * (time.perf_counter() - started))
         adapter.close()
-    row: dict[str, object] = {"backend": backend, "n": options.n, "dim": options.dim, "k": 10, "depth": START}
+    row: dict[str, object] = {"backend": backend, "n": options.n, "dim": options.dim, "k": 10, "depth": WINDOW}
     row |= {f"{name}_p50_ms": float(np.median(spent[_WARM:])) for name, spent in times.items()}
     slower = max(float(np.median(times[leg][_WARM:])) for leg in ("dense", "lexical"))
     row["search_of_slower_leg"] = float(np.median(times["search"][_WARM:])) / slower
@@ -57,10 +57,10 @@ def _ways(adapter: Adapter, pool: ThreadPoolExecutor) -> dict[str, Way]:
     books = Collection(adapter, "bench", executor=pool)
 
     def dense(_query: str, rows: Vectors) -> list[Hit]:
-        return adapter.search_dense("bench", rows, k=START)[0]
+        return adapter.search_dense("bench", rows, k=WINDOW)[0]
 
     def lexical(query: str, _rows: Vectors) -> list[Hit]:
-        return adapter.search_lexical("bench", [query], k=START)[0]
+        return adapter.search_lexical("bench", [query], k=WINDOW)[0]
 
     def at_once(query: str, rows: Vectors) -> list[Hit]:
         other = pool.submit(lexical, query, rows)
@@ -79,7 +79,7 @@ def _ways(adapter: Adapter, pool: ThreadPoolExecutor) -> dict[str, Way]:
     if isinstance(adapter, SupportsHybrid):
         fusing = adapter
         ways["one_trip"] = lambda query, rows: fusing.search_hybrid(
-            "bench", [query], rows, how=FusionSpec(), window=START, k=10
+            "bench", [query], rows, how=FusionSpec(), window=WINDOW, k=10
         )
     return ways
 
