@@ -13,7 +13,7 @@ from qvec.filters import Compare, Filter, Op
 from qvec.fusion import FusionSpec, fuse
 from qvec.memory import MemoryAdapter
 from qvec.testing.base import Connection, SuiteBase, fill, fresh_name, ids_of, make, need_lexical
-from qvec.testing.corpus import CORPUS, QUERIES, numbered, query_vectors
+from qvec.testing.corpus import BAD_DAYS, CORPUS, QUERIES, numbered, query_vectors
 from qvec.types import Hit, LegName, Vectors
 
 FUSIONS = {
@@ -95,6 +95,12 @@ class HybridTests(SuiteBase):
             for at in range(0, 24, 6)
         ]
         assert [hit for page in pages for hit in page] == whole
+
+    @pytest.mark.parametrize("case", BAD_DAYS)
+    def test_one_round_trip_takes_a_query_of_a_bad_day(self, adapter: Adapter, both: str, case: str) -> None:
+        fusing, rows = need_hybrid(adapter), query_vectors(1)
+        [found] = fusing.search_hybrid(both, [BAD_DAYS[case]], rows, how=FusionSpec(), window=50, k=50)
+        assert ids_of(found) == ids_of(_fused(adapter, both, BAD_DAYS[case], rows, FusionSpec(), window=50))
 
     @pytest.mark.parametrize("query", ["", "...", "nosuchword", "🚀"])
     def test_one_round_trip_without_keywords_is_the_dense_leg(self, adapter: Adapter, both: str, query: str) -> None:
