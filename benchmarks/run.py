@@ -1,4 +1,4 @@
-"""Measure against the raw drivers and the peers: ``python -m benchmarks.run load|query|cold|all``."""
+"""Measure against the raw drivers and the peers: ``python -m benchmarks.run load|query|hybrid|cold|all``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import peers, raw
+from benchmarks import hybrid, peers, raw
 from benchmarks.datasets import Data, make
 from benchmarks.report import table, write
 from qvec.adapter import Adapter
@@ -29,7 +29,7 @@ Query = Callable[[np.ndarray], object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["load", "query", "cold", "all"])
+    parser.add_argument("what", choices=["load", "query", "hybrid", "cold", "all"])
     parser.add_argument("--backend", action="append", choices=BACKENDS)
     parser.add_argument("--n", type=int, default=20_000, help="documents to load")
     parser.add_argument("--peer-n", type=int, default=2_000, help="documents to load with the peers")
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     backends = options.backend or BACKENDS
-    for name, measure in (("load", load), ("query", query), ("cold", cold)):
+    for name, measure in (("load", load), ("query", query), ("hybrid", both_legs), ("cold", cold)):
         if options.what not in (name, "all"):
             continue
         rows = [row for backend in backends for row in measure(backend, options)]
@@ -147,6 +147,17 @@ def _in_turns(data: Data, ours: Query, raw: Query) -> dict[str, list[float]]:
             run(vector)
             times[engine].append(1000 * (time.perf_counter() - started))
     return times
+
+
+def both_legs(backend: str, options: argparse.Namespace) -> list[Row]:
+    """Ask both legs in turn, at once and in one round trip."""
+
+    def opened(data: Data, folder: str) -> Adapter:
+        adapter = _opened(backend, folder, options.server)
+        fill(adapter, "bench", data)
+        return adapter
+
+    return [hybrid.measure(backend, options, opened)]
 
 
 def cold(backend: str, options: argparse.Namespace) -> list[Row]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from qvec.filters import Filter
+from qvec.fusion import FusionSpec
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 
@@ -151,4 +152,37 @@ class Adapter(Protocol):
 
         Raises:
             UnsupportedError: `capabilities.lexical` is false.
+        """
+
+
+@runtime_checkable
+class SupportsHybrid(Protocol):
+    """An adapter that fuses both legs in the database, in one round trip; inherit from it beside `Adapter`."""
+
+    @abstractmethod
+    def search_hybrid(
+        self,
+        name: str,
+        queries: Sequence[str],
+        vectors: Vectors,
+        *,
+        how: FusionSpec,
+        window: int,
+        k: int,
+        filter: Filter | None = None,
+        offset: int = 0,
+        ef: int | None = None,
+    ) -> list[list[Hit]]:
+        """Return what `qvec.fusion.fuse` makes of the legs' first hits: ranks, scores, contributions and relevance.
+
+        Args:
+            name: the collection.
+            queries: texts for the lexical leg.
+            vectors: ``(len(queries), dim)`` for the dense leg.
+            how: the fusion.
+            window: how many hits of each leg are fused.
+            k: fused hits a query.
+            filter: applied to both legs before their cut to `window`.
+            offset: fused hits to skip.
+            ef: as in `Adapter.search_dense`.
         """

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from qvec.collection import Fusion, Mode
 from qvec.database import connect
 from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.filters import Where
+from qvec.fusion import RANK_CONSTANT, Fusion, Scaling
+from qvec.pages import Hits
 from qvec.pipeline import IndexProgress, IndexReport, LongText
-from qvec.types import Hit, LegName
+from qvec.ranking import WINDOW
+from qvec.retrieval import Group, Mode
+from qvec.types import LegName
 
 
 def index(
@@ -61,13 +64,21 @@ def search(
     where: Where = None,
     instruction: str | None = None,
     offset: int = 0,
+    cursor: str = "",
     fusion: Fusion = "rrf",
     weights: Mapping[LegName, float] | None = None,
+    rank_constant: int = RANK_CONSTANT,
+    scaling: Scaling = "min-max",
+    window: int | None = WINDOW,
+    min_score: float | None = None,
+    group_by: Group | None = None,
+    diversity: float | None = None,
+    explain: bool = False,
     backend: str | None = None,
     model: str | None = None,
     dim: int | None = None,
     embedder: Embedder | None = None,
-) -> list[Hit]:
+) -> Hits:
     """Find the documents of a collection that answer a query, best first.
 
     Args:
@@ -78,15 +89,23 @@ def search(
         where: a filter on metadata.
         instruction: the model's task, a preset's name or an English sentence.
         offset: hits to skip.
-        fusion: ``"rrf"`` by rank or ``"weighted"`` by scaled score.
+        cursor: the `Hits.cursor` of the page before, instead of `offset`.
+        fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score.
         weights: of the legs.
+        rank_constant: of ``"rrf"``.
+        scaling: of ``"linear"``: ``"min-max"`` or ``"z-score"``.
+        window: how deep each leg counts at most.
+        min_score: the least `Hit.relevance`, from 0 to 1.
+        group_by: ``"source"`` gives each document once, as its best part.
+        diversity: from 0 to 1, how much hits should differ from each other.
+        explain: name every leg that ranked a hit within the window.
         backend: a URI, a backend's or a profile's name; None for the configured one, else FAISS under ``./.qvec``.
         model: the model's name; None takes the collection's own.
         dim: width to cut the model's vectors to; None takes the collection's own.
         embedder: a model that is loaded already, instead of `model` and `dim`.
 
     Returns:
-        Hits with each leg's rank and score.
+        Hits with each leg's rank and score, and the cursor of the next page.
 
     Raises:
         QvecError: as `qvec.connect` and `Collection.search` say.
@@ -100,6 +119,14 @@ def search(
             where=where,
             instruction=instruction,
             offset=offset,
+            cursor=cursor,
             fusion=fusion,
             weights=weights,
+            rank_constant=rank_constant,
+            scaling=scaling,
+            window=window,
+            min_score=min_score,
+            group_by=group_by,
+            diversity=diversity,
+            explain=explain,
         )

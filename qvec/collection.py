@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeAlias
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
 from qvec import pipeline
 from qvec.adapter import Adapter
-from qvec.checks import check_k, check_name, check_vectors, string_fault
+from qvec.checks import check_name, check_vectors, string_fault
 from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.embedders.cache import CachedEmbedder
 from qvec.embedders.cache_store import VectorCache
-from qvec.errors import CollectionNotFoundError, InvalidInputError, UnsupportedError
-from qvec.filters import Filter, Where
-from qvec.fusion import RANK_CONSTANT, as_leg, rrf, weighted
+from qvec.errors import CollectionNotFoundError, InvalidInputError
+from qvec.filters import Where
+from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
 from qvec.lexical_weight import lexical_weight
+from qvec.pages import Hits, fingerprint, offset_of, page
 from qvec.passport import check_passport, passport_of
 from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.ranking import WINDOW
 from qvec.registry import DEFAULT_MODEL, load_embedder
-from qvec.types import CollectionSpec, Document, Hit, IndexSpec, LegName, Metric, Passport, Vector, Vectors
+from qvec.retrieval import Group, Mode, Question, Wanted
+from qvec.types import CollectionSpec, Document, IndexSpec, LegName, Metric, Passport, Vector, Vectors
 from qvec.where import to_filter
-
-Mode: TypeAlias = Literal["hybrid", "dense", "lexical"]
-Fusion: TypeAlias = Literal["rrf", "weighted"]
-
-CANDIDATES = 50
-"""How many hits each leg brings to the fusion at least; four times what is asked for when that is more."""
 
 
 class Collection:
@@ -68,6 +66,7 @@ class Collection:
         self._chunker = chunker
         self._cache = cache
         self._checked = False
+        self._found_metric: Metric | None = None
 
     @property
     def adapter(self) -> Adapter:
@@ -162,13 +161,24 @@ class Collection:
         where: Where = None,
         instruction: str | None = None,
         offset: int = 0,
+        cursor: str = "",
         fusion: Fusion = "rrf",
         weights: Mapping[LegName, float] | None = None,
         rank_constant: int = RANK_CONSTANT,
+        scaling: Scaling = "min-max",
+        window: int | None = WINDOW,
+        min_score: float | None = None,
+        group_by: Group | None = None,
+        diversity: float | None = None,
+        explain: bool = False,
         ef: int | None = None,
         vector: Sequence[float] | Vector | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Find the documents that answer a query, best first.
+
+        A hit's `relevance` is its score between 0 and 1. Hybrid: the share of what a hit first in every leg would have.
+        Dense: ``max(0, s)`` under cosine, ``1 / (1 + e^-s)`` under the inner product, ``1 / (1 + distance)`` under l2.
+        Lexical: ``s / (s + 10)``.
 
         Args:
             query: in any language that the model knows.
@@ -177,48 +187,59 @@ class Collection:
             where: a filter on metadata, as a string (``"lang = 'py' and stars >= 10"``), dict or condition.
             instruction: the model's task, a preset's name or an English sentence; None takes the model's default.
             offset: hits to skip.
-            fusion: ``"rrf"`` by rank or ``"weighted"`` by scaled score.
+            cursor: the `Hits.cursor` of the page before, instead of `offset`.
+            fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score.
             weights: of the legs; None gives the dense leg 1 and the lexical leg `qvec.lexical_weight.lexical_weight`.
             rank_constant: of ``"rrf"``.
+            scaling: of ``"linear"``: ``"min-max"`` or ``"z-score"``.
+            window: how deep each leg counts, doubled until ``offset + k`` fit; None for all of it. The first hits stand
+                as in the fusion of the whole windows, though no more is read of them than that takes.
+            min_score: the least relevance.
+            group_by: ``"source"`` gives each document once, as its best part, with the number of its hits.
+            diversity: choose among the first hundred those unlike each other (MMR): 0 not at all, 1 by that alone.
+            explain: read the windows whole, so that a hit names each leg that ranked it, whatever the order needs.
             ef: breadth of an approximate index; None for the adapter's default.
             vector: the query's, made elsewhere: the model is not asked then, and ``"dense"`` needs no `query`.
 
         Returns:
-            Hits with each leg's rank and score.
+            Hits with each leg's rank, score and contribution, and the cursor of the next page.
 
         Raises:
-            InvalidInputError: an empty query, or a number out of range.
+            InvalidInputError: an empty query, a number out of range, or the cursor of another search.
             FilterError: `where` cannot be read.
+            UnsupportedError: the database has no keyword leg, and the mode needs it.
             CollectionNotFoundError: the collection is not there.
             PassportMismatchError: the collection's vectors come from another model, dim or prompt.
         """
-        check_k(k, offset)
         if mode != "dense" or vector is None:
             _check_query(query)
         condition = to_filter(where)
+        how = FusionSpec(method=fusion, weights=weights or {}, rank_constant=rank_constant, scaling=scaling)
+        given = None if vector is None else bytes(np.asarray(vector, np.float64))
+        settings = (mode, how, window, min_score, group_by, diversity, explain, ef)
+        question = fingerprint(self.name, query, condition, instruction, weights, given, *settings)
+        if cursor and offset:
+            raise InvalidInputError("search takes offset or cursor, one of the two")
+        wanted = Wanted(
+            mode=mode,
+            k=k,
+            offset=offset_of(cursor, question=question) if cursor else offset,
+            window=window,
+            min_score=min_score,
+            group_by=group_by,
+            diversity=diversity,
+            explain=explain,
+        )
 
-        def dense(k: int, offset: int) -> list[Hit]:
-            rows = self._query_rows(query, instruction, vector)
-            return self._adapter.search_dense(self.name, rows, k=k, filter=condition, offset=offset, ef=ef)[0]
-
-        if mode == "dense":
-            return as_leg("dense", dense(k, offset), first_rank=offset + 1)
-        if mode == "lexical":
-            return as_leg("lexical", self._lexical(query, k, offset, condition), first_rank=offset + 1)
+        rows = cache(lambda: self._query_rows(query, instruction, vector))
+        asked = Question(self._adapter, self.name, query, rows, condition, ef)
         if mode != "hybrid":
-            raise InvalidInputError(f"mode={mode!r}: takes 'hybrid', 'dense' or 'lexical'")
-        if not self._adapter.capabilities.lexical:
-            database = self._adapter.capabilities.database
-            raise UnsupportedError(f"{database} has no keyword leg, so no hybrid search: use mode='dense'")
-        depth = max(CANDIDATES, 4 * (k + offset))
-        lexical_leg = self._executor.submit(self._lexical, query, depth, 0, condition)
-        legs: dict[LegName, list[Hit]] = {"dense": dense(depth, 0)}
-        legs["lexical"] = lexical_leg.result()
-        shares: Mapping[LegName, float] = weights or {
-            "dense": 1.0,
-            "lexical": lexical_weight(query, model=self._model_id(is_asked=vector is None)),
-        }
-        return _fuse(legs, fusion, shares, rank_constant)[offset : offset + k]
+            hits = asked.one_leg(wanted, self._known_metric)
+        else:
+            if weights is None:
+                how = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
+            hits = asked.both_legs(how, wanted, self._executor)
+        return page(hits, k=k, offset=wanted.offset, question=question)
 
     def get(self, ids: str | Sequence[str]) -> list[Document]:
         """Return documents in the caller's order; one that was cut comes as its parts; unknown ids are skipped."""
@@ -284,6 +305,7 @@ class Collection:
         """Delete the collection with all that is in it."""
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
         self._checked = False
+        self._found_metric = None
 
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:
@@ -291,14 +313,16 @@ class Collection:
         self._must_exist()
         return self._open().encode_query([query], instruction=instruction)
 
-    def _model_id(self, *, is_asked: bool) -> str:
-        if is_asked or self._embedder is not None:
+    def _model_id(self, vector: Sequence[float] | Vector | None) -> str:
+        if vector is None or self._embedder is not None:
             return self._open().model_id
         passport = self._adapter.describe_collection(self.name).passport
         return passport.model_id if passport else ""
 
-    def _lexical(self, query: str, k: int, offset: int, condition: Filter | None) -> list[Hit]:
-        return self._adapter.search_lexical(self.name, [query], k=k, filter=condition, offset=offset)[0]
+    def _known_metric(self) -> Metric:
+        if self._found_metric is None:
+            self._found_metric = self._adapter.describe_collection(self.name).metric
+        return self._found_metric
 
     def _dim_for(self, vectors: Vectors) -> int:
         if self._embedder is not None:
@@ -330,6 +354,7 @@ class Collection:
         if spec:
             check_passport(spec, self._embedder)
             self._checked = True
+            self._found_metric = spec.metric
         return self._embedder
 
     def _load(self, passport: Passport | None) -> Embedder:
@@ -346,16 +371,6 @@ def _check_query(query: str) -> None:
     fault = string_fault(query)
     if fault:
         raise InvalidInputError(f"the query {fault}")
-
-
-def _fuse(
-    legs: Mapping[LegName, Sequence[Hit]], how: Fusion, weights: Mapping[LegName, float], rank_constant: int
-) -> list[Hit]:
-    if how == "rrf":
-        return rrf(legs, weights=weights, rank_constant=rank_constant)
-    if how == "weighted":
-        return weighted(legs, weights=weights)
-    raise InvalidInputError(f"fusion={how!r}: takes 'rrf' or 'weighted'")
 
 
 def _in_order(parts: list[Document]) -> list[Document]:

@@ -2,23 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
 
 from qvec.errors import InvalidInputError
 from qvec.types import Document, Hit, Leg, LegName
 
+Fusion: TypeAlias = Literal["rrf", "linear"]
+Scaling: TypeAlias = Literal["min-max", "z-score"]
+
 RANK_CONSTANT = 60
 
 
-@dataclass(slots=True)
-class _Fused:
-    document: Document
-    legs: list[Leg] = field(default_factory=list)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FusionSpec:
+    """How the legs are joined.
 
-    @property
-    def score(self) -> float:
-        return sum(leg.contribution for leg in self.legs)
+    Attributes:
+        method: ``"rrf"`` by rank, ``"linear"`` by scaled score.
+        weights: a leg's factor; 1 where it is not named.
+        rank_constant: of ``"rrf"``: the larger, the less the first ranks count.
+        scaling: of ``"linear"``: what a leg's scores are divided by, counted from its lowest: ``"min-max"`` their
+            range, ``"z-score"`` their standard deviation. Counted so, a hit that a leg lacks gets 0 from it by both.
+    """
+
+    method: Fusion = "rrf"
+    weights: Mapping[LegName, float] = field(default_factory=dict)
+    rank_constant: int = RANK_CONSTANT
+    scaling: Scaling = "min-max"
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Fusion):
+            raise InvalidInputError(f"fusion={self.method!r}: takes 'rrf' or 'linear'")
+        if self.scaling not in get_args(Scaling):
+            raise InvalidInputError(f"scaling={self.scaling!r}: takes 'min-max' or 'z-score'")
+        if not isinstance(self.rank_constant, int) or self.rank_constant < 0:
+            raise InvalidInputError(f"rank_constant={self.rank_constant!r}: takes a whole number from 0 on")
+        for name, weight in self.weights.items():
+            if name not in get_args(LegName):
+                raise InvalidInputError(f"a weight for {name!r}: the legs are 'dense' and 'lexical'")
+            if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+                raise InvalidInputError(f"the weight of the {name} leg is {weight!r}: takes a number from 0 on")
+
+    def weight(self, name: LegName) -> float:
+        """Return a leg's factor."""
+        return float(self.weights.get(name, 1.0))
+
+    def most(self, name: LegName, rank: int) -> float:
+        """Return what ``"rrf"`` adds for a rank: the most that any later one can get from that leg."""
+        return self.weight(name) * (1.0 / (self.rank_constant + rank))
+
+
+def fuse(legs: Mapping[LegName, Sequence[Hit]], how: FusionSpec) -> list[Hit]:
+    """Fuse as `how` says.
+
+    Args:
+        legs: each leg's hits, best first.
+        how: the method and its numbers.
+
+    Returns:
+        All hits, best first, ties by id, with each leg's rank, score and contribution. `Hit.relevance` is the score as
+        a share of what a hit would have that is first in every leg with hits.
+    """
+    if how.method == "rrf":
+        return _fuse(legs, how, lambda _hits: lambda rank: 1.0 / (how.rank_constant + rank))
+    return _fuse(legs, how, lambda hits: _scaled(hits, how.scaling))
 
 
 def rrf(
@@ -35,61 +87,126 @@ def rrf(
         rank_constant: the larger, the less the first ranks count.
 
     Returns:
-        All hits, best first, ties by id, with each leg's rank, score and contribution.
+        As `fuse`.
 
     Raises:
         InvalidInputError: a negative weight or a rank constant below 0.
     """
-    if rank_constant < 0:
-        raise InvalidInputError(f"rank_constant={rank_constant}: takes 0 or more")
-    return _fuse(legs, weights, lambda _hits, rank: 1.0 / (rank_constant + rank))
+    return fuse(legs, FusionSpec(method="rrf", weights=weights or {}, rank_constant=rank_constant))
 
 
-def weighted(legs: Mapping[LegName, Sequence[Hit]], *, weights: Mapping[LegName, float] | None = None) -> list[Hit]:
-    """Fuse by score: the weighted sum of each leg's scores, scaled to 0..1 between its lowest and highest hit.
+def linear(
+    legs: Mapping[LegName, Sequence[Hit]],
+    *,
+    weights: Mapping[LegName, float] | None = None,
+    scaling: Scaling = "min-max",
+) -> list[Hit]:
+    """Fuse by score: the weighted sum of each leg's scores above its lowest, in units of their range or deviation.
 
     A leg whose hits all have one score gives each of them 1.
 
     Args:
         legs: each leg's hits, best first.
         weights: a leg's factor; 1 where it is not named.
+        scaling: ``"min-max"`` divides by the range, ``"z-score"`` by the standard deviation.
 
     Returns:
-        All hits, best first, ties by id, with each leg's rank, score and contribution.
+        As `fuse`.
 
     Raises:
-        InvalidInputError: a negative weight.
+        InvalidInputError: a negative weight or an unknown scaling.
     """
-    return _fuse(legs, weights, _min_max)
+    return fuse(legs, FusionSpec(method="linear", weights=weights or {}, scaling=scaling))
 
 
-def as_leg(name: LegName, hits: Sequence[Hit], *, first_rank: int = 1) -> list[Hit]:
-    """Give the hits of a single leg their account: rank, score, and the score as contribution."""
+def as_leg(
+    name: LegName, hits: Sequence[Hit], *, first_rank: int = 1, relevance: Callable[[float], float] | None = None
+) -> list[Hit]:
+    """Give the hits of a single leg their account: rank, score, the score as contribution, and their relevance."""
+    share = relevance or (lambda _score: 0.0)
     return [
-        Hit(hit.document, hit.score, (Leg(name, rank, hit.score, hit.score),))
+        Hit(hit.document, hit.score, (Leg(name, rank, hit.score, hit.score),), relevance=share(hit.score))
         for rank, hit in enumerate(hits, first_rank)
     ]
 
 
-def _min_max(hits: Sequence[Hit], rank: int) -> float:
-    low, high = hits[-1].score, hits[0].score
-    return 1.0 if high == low else (hits[rank - 1].score - low) / (high - low)
+def undecided(
+    legs: Mapping[LegName, Sequence[Hit]], fused: Sequence[Hit], how: FusionSpec, *, wanted: int, ended: Set[LegName]
+) -> set[LegName]:
+    """Name the legs that must be read deeper before the first hits of an ``"rrf"`` are certain (after Fagin's NRA).
+
+    A hit that a leg has not shown down to its last rank read may still get from it what the next rank gets, unless
+    the leg has ended. The order is certain when no later hit, nor one not seen, can reach an earlier one's score.
+
+    Args:
+        legs: what was read of each leg.
+        fused: their fusion.
+        how: the method; ``"rrf"``.
+        wanted: how many of the first hits must be certain.
+        ended: the legs that have no more hits to show.
+
+    Returns:
+        The legs that leave the order open; empty when it is certain.
+    """
+    bounds = {name: how.most(name, len(hits) + 1) for name, hits in legs.items() if name not in ended}
+    if not bounds or _certain(fused, bounds, wanted):
+        return set()
+    return {name for name in bounds if not _certain(fused, {name: bounds[name]}, wanted)} or set(bounds)
+
+
+def _certain(fused: Sequence[Hit], bounds: Mapping[LegName, float], wanted: int) -> bool:
+    if len(fused) < wanted:
+        return False
+    ceiling = (-sum(bounds.values()), "")
+    for at in range(len(fused) - 1, -1, -1):
+        hit = fused[at]
+        if at < wanted and (-hit.score, hit.id) >= ceiling:
+            return False
+        seen = {leg.name for leg in hit.legs}
+        reach = hit.score + sum(bound for name, bound in bounds.items() if name not in seen)
+        ceiling = min(ceiling, (-reach, hit.id))
+    return True
+
+
+@dataclass(slots=True)
+class _Fused:
+    document: Document
+    legs: list[Leg] = field(default_factory=list)
+
+    @property
+    def score(self) -> float:
+        return sum(leg.contribution for leg in self.legs)
 
 
 def _fuse(
     legs: Mapping[LegName, Sequence[Hit]],
-    weights: Mapping[LegName, float] | None,
-    worth: Callable[[Sequence[Hit], int], float],
+    how: FusionSpec,
+    scale: Callable[[Sequence[Hit]], Callable[[int], float]],
 ) -> list[Hit]:
-    weights = weights or {}
-    for name, weight in weights.items():
-        if not weight >= 0:
-            raise InvalidInputError(f"the weight of the {name} leg is {weight}: takes 0 or more")
     fused: dict[str, _Fused] = {}
+    best = 0.0
     for name, hits in legs.items():
-        weight = weights.get(name, 1.0)
+        if not hits:
+            continue
+        weight, worth = how.weight(name), scale(hits)
+        best += weight * worth(1)
         for rank, hit in enumerate(hits, 1):
-            entry = fused.setdefault(hit.id, _Fused(hit.document))
-            entry.legs.append(Leg(name, rank, hit.score, weight * worth(hits, rank)))
-    ranked = sorted(fused.values(), key=lambda entry: (-entry.score, entry.document.id))
-    return [Hit(entry.document, entry.score, tuple(entry.legs)) for entry in ranked]
+            entry = fused.get(hit.id)
+            if entry is None:
+                entry = fused[hit.id] = _Fused(hit.document)
+            entry.legs.append(Leg(name, rank, hit.score, weight * worth(rank)))
+    scored = [(entry.score, entry) for entry in fused.values()]
+    scored.sort(key=lambda pair: (-pair[0], pair[1].document.id))
+    return [
+        Hit(entry.document, score, tuple(entry.legs), relevance=min(1.0, score / best) if best else 0.0)
+        for score, entry in scored
+    ]
+
+
+def _scaled(hits: Sequence[Hit], scaling: Scaling) -> Callable[[int], float]:
+    low, high = hits[-1].score, hits[0].score
+    if high == low:
+        return lambda _rank: 1.0
+    deviation = float(np.std([hit.score for hit in hits])) if scaling == "z-score" else 0.0
+    unit = deviation or high - low
+    return lambda rank: (hits[rank - 1].score - low) / unit

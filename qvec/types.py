@@ -83,11 +83,21 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer of a search: the document, its score (larger is better) and each leg's account of it."""
+    """One answer of a search.
+
+    Attributes:
+        document: what was found.
+        score: larger is better; its scale depends on the mode and the fusion.
+        legs: where each leg ranked it, as far as the leg was read.
+        relevance: the score between 0 and 1, so that one bar fits all queries; `Collection.search` has the formula.
+        chunks: how many hits of one source it stands for, where hits were grouped.
+    """
 
     document: Document
     score: float
     legs: tuple[Leg, ...] = ()
+    relevance: float = 0.0
+    chunks: int = 1
 
     @property
     def id(self) -> str:

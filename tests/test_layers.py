@@ -11,10 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     0: {"errors", "types"},
-    1: {"filters", "where", "uri", "fusion", "lexical", "lexical_weight", "checks", "documents", "specs"},
+    1: {"filters", "where", "uri", "fusion", "diversity", "lexical", "lexical_weight", "checks", "documents", "specs"},
     2: {"adapter", "embedder"},
     3: {"memory", "registry", "config", "passport", "embedders", "rerank", "code"},
-    4: {"prepare", "pipeline", "collection", "database", "api", "migrate", "evaluate"},
+    4: {"ranking", "pages", "retrieval", "prepare", "pipeline", "collection", "database", "api", "migrate", "evaluate"},
     5: {"cli", "integrations", "testing", "__init__", "__main__"},
 }
 LEVEL_OF = {room: level for level, rooms in LEVELS.items() for room in rooms}

@@ -10,16 +10,18 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError, MissingDriverError
 from qvec.filters import Filter
+from qvec.fusion import FusionSpec
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_faiss import compaction, rows, schema
 from qvec_faiss.dense import DenseLeg
 from qvec_faiss.filters import compile_filter
 from qvec_faiss.growth import WORTH_IT
+from qvec_faiss.hybrid import fused
 from qvec_faiss.lexical import score
 from qvec_faiss.mirror import Ints
 from qvec_faiss.search import in_order
@@ -27,7 +29,7 @@ from qvec_faiss.search import in_order
 _DEVICES = ("auto", "cpu", "gpu")
 
 
-class FaissAdapter(Adapter):
+class FaissAdapter(Adapter, SupportsHybrid):
     """Keep collections in a folder; several processes may share it, and writers take turns.
 
     Args:
@@ -199,9 +201,40 @@ class FaissAdapter(Adapter):
         """Score the postings of each query's terms."""
         check_k(k, offset)
         entry = self._entry(name)
+        ranked = self._ranked_by_words(entry, queries, k + offset, filter)
+        return [self._hits(entry, found[offset:]) for found in ranked]
+
+    def search_hybrid(
+        self,
+        name: str,
+        queries: Sequence[str],
+        vectors: Vectors,
+        *,
+        how: FusionSpec,
+        window: int,
+        k: int,
+        filter: Filter | None = None,
+        offset: int = 0,
+        ef: int | None = None,
+    ) -> list[list[Hit]]:
+        """Rank by both legs, fuse, and read the documents of the page alone."""
+        check_k(k, offset)
+        check_k(window)
+        entry = self._entry(name)
+        near = self._dense.search(entry, check_vectors(vectors, entry.spec.dim), window, filter, ef)
+        by_words = self._ranked_by_words(entry, queries, window, filter)
+        with self._connections.read() as connection:
+            return [
+                fused(connection, entry.number, {"lexical": lexical, "dense": dense}, how, k=k, offset=offset)
+                for lexical, dense in zip(by_words, near, strict=True)
+            ]
+
+    def _ranked_by_words(
+        self, entry: schema.Entry, queries: Sequence[str], depth: int, filter: Filter | None
+    ) -> list[list[tuple[int, float]]]:
         mirror = self._dense.mirror(entry)
         live, lengths = mirror.live_seqs, mirror.live_lengths
-        answers: list[list[Hit]] = []
+        answers: list[list[tuple[int, float]]] = []
         with self._connections.read() as connection:
             allowed = None if filter is None else rows.seqs_where(connection, entry.number, filter)
             for query in queries:
@@ -209,9 +242,8 @@ class FaissAdapter(Adapter):
                 if allowed is not None:
                     kept = np.isin(live[found], allowed)
                     found, scores = found[kept], scores[kept]
-                near = _top(scores, k + offset)
-                ranked = in_order(live[found[near]], scores[near], k + offset, self._ids_of(entry))
-                answers.append(self._hits(entry, ranked[offset:]))
+                near = _top(scores, depth)
+                answers.append(in_order(live[found[near]], scores[near], depth, self._ids_of(entry)))
         return answers
 
     def _entry(self, name: str) -> schema.Entry:

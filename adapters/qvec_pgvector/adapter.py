@@ -10,13 +10,14 @@ from typing import ClassVar, Self, TypeVar
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
+from qvec.fusion import FusionSpec
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
-from qvec_pgvector import embedded, lexical, rows, schema, search
+from qvec_pgvector import embedded, hybrid, lexical, rows, schema, search
 from qvec_pgvector.connections import Connection, Connections
 from qvec_pgvector.schema import Entry
 
@@ -24,7 +25,7 @@ Answer = TypeVar("Answer")
 _EMBEDDED = "pgvector"
 
 
-class PgvectorAdapter(Adapter):
+class PgvectorAdapter(Adapter, SupportsHybrid):
     """Keep collections in PostgreSQL. The table of collection number 7 is ``qvec_7``; no other table is touched.
 
     Args:
@@ -208,6 +209,30 @@ class PgvectorAdapter(Adapter):
                 lexical.best(connection, entry, query, k=k, offset=offset, filter=filter) for query in queries
             ],
         )
+
+    def search_hybrid(
+        self,
+        name: str,
+        queries: Sequence[str],
+        vectors: Vectors,
+        *,
+        how: FusionSpec,
+        window: int,
+        k: int,
+        filter: Filter | None = None,
+        offset: int = 0,
+        ef: int | None = None,
+    ) -> list[list[Hit]]:
+        """Rank by both legs and fuse in one statement."""
+        check_k(k, offset)
+        check_k(window)
+
+        def ask(connection: Connection, entry: Entry) -> list[list[Hit]]:
+            pairs = zip(queries, check_vectors(vectors, entry.spec.dim), strict=True)
+            ask_one = partial(hybrid.fused, how=how, window=window, k=k, offset=offset, filter=filter, ef=ef)
+            return [ask_one(connection, entry, query, vector) for query, vector in pairs]
+
+        return self._read(name, ask)
 
     def _read(self, name: str, work: Callable[[Connection, Entry], Answer]) -> Answer:
         """Work with a remembered catalogue entry; once more with a fresh one when its table is gone."""

@@ -71,12 +71,17 @@ ranked AS (
 
 def best(connection: Connection, entry: Entry, query: str, *, k: int, offset: int, filter: Filter | None) -> list[Hit]:
     """Rank the best records of one query."""
-    terms = sorted(lexeme(term) for term in query_terms(query))
+    terms = terms_of(query)
     if not terms:
         return []
     statement, parameters = bm25(entry, terms, k=k, offset=offset, filter=filter)
     found = connection.raw.execute(statement, parameters).fetchall()
     return [Hit(rows.document(row), float(str(row[-1]))) for row in found]
+
+
+def terms_of(query: str) -> list[str]:
+    """List a query's terms as lexemes, in the order that their parts of a score are added up in."""
+    return sorted(lexeme(term) for term in query_terms(query))
 
 
 def bm25(

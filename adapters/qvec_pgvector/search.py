@@ -9,7 +9,7 @@ import numpy as np
 from psycopg import sql
 
 from qvec.filters import Filter
-from qvec.types import Hit, Metric, Vectors
+from qvec.types import Hit, Metric, Vector, Vectors
 from qvec_pgvector import rows
 from qvec_pgvector.connections import Connection, VectorParameter
 from qvec_pgvector.filters import compile_filter
@@ -18,6 +18,7 @@ from qvec_pgvector.schema import OPERATORS, Entry
 
 _DEFAULT_EF = 100
 _MAX_EF = 1000
+EXACTLY = "SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = on"
 
 # Under cosine, rows of zeros are no part of the index and score 0: they are put in from a small index of their own.
 _NEAREST = """
@@ -38,11 +39,23 @@ def nearest(
     connection: Connection, entry: Entry, vectors: Vectors, depth: int, filter: Filter | None, ef: int | None
 ) -> list[list[Hit]]:
     """Rank the nearest `depth` records of each query."""
+    set_breadth(connection, depth, ef)
+    return [_one(connection, entry, vector, depth, filter) for vector in vectors]
+
+
+def nearest_ids(entry: Entry, vector: Vector, filter: Filter | None, depth: int) -> tuple[sql.Composable, list[object]]:
+    """Write the query for ids and distances alone, with its values; its vector is not all zeros under cosine."""
+    condition, values = compile_filter(filter)
+    text = _text(entry.number, entry.kind, entry.spec.metric, condition, columns=sql.SQL("id"))
+    return text, _values(entry, VectorParameter(query_vector(vector)), values, depth)
+
+
+def set_breadth(connection: Connection, depth: int, ef: int | None) -> None:
+    """Search HNSW as broadly as asked, and at least as the depth needs."""
     breadth = min(max(ef or _DEFAULT_EF, depth), _MAX_EF)
     if connection.ef != breadth:
         connection.raw.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(breadth),))
         connection.ef = breadth
-    return [_one(connection, entry, vector, depth, filter) for vector in vectors]
 
 
 def _one(connection: Connection, entry: Entry, vector: Vectors, depth: int, filter: Filter | None) -> list[Hit]:
@@ -53,9 +66,9 @@ def _one(connection: Connection, entry: Entry, vector: Vectors, depth: int, filt
         return _hits(entry.spec.metric, connection.raw.execute(by_id, [*values, depth]).fetchall())
     statement, parameters = _statement(entry, filter, VectorParameter(query_vector(vector)), depth)
     found = connection.raw.execute(statement, parameters, prepare=filter is None).fetchall()
-    if len(found) < depth and _may_have_missed(connection, entry):
+    if len(found) < depth and may_have_missed(connection, entry):
         with connection.raw.transaction():
-            connection.raw.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = on")
+            connection.raw.execute(EXACTLY)
             found = connection.raw.execute(statement, parameters).fetchall()
     return _hits(entry.spec.metric, found)
 
@@ -66,10 +79,13 @@ def _statement(
     if filter is None:
         return _plain(entry.number, entry.kind, entry.spec.metric, depth), {"vector": vector}
     condition, values = compile_filter(filter)
-    text = _text(entry.number, entry.kind, entry.spec.metric, condition)
+    return _text(entry.number, entry.kind, entry.spec.metric, condition), _values(entry, vector, values, depth)
+
+
+def _values(entry: Entry, vector: VectorParameter, values: Sequence[object], depth: int) -> list[object]:
     if entry.spec.metric is Metric.COSINE:
-        return text, [vector, *values, vector, depth, *values, depth, depth]
-    return text, [vector, *values, vector, depth]
+        return [vector, *values, vector, depth, *values, depth, depth]
+    return [vector, *values, vector, depth]
 
 
 @lru_cache(maxsize=256)
@@ -86,11 +102,12 @@ def _text(
     *,
     vector: str = "",
     depth: sql.Composable | None = None,
+    columns: sql.Composable = rows.COLUMNS,
 ) -> sql.Composed:
     distance = sql.SQL("embedding {} {}::{}").format(OPERATORS[metric], sql.Placeholder(vector), sql.SQL(kind))
     template = _WITH_ZEROS if metric is Metric.COSINE else _NEAREST
     return sql.SQL(template).format(
-        columns=rows.COLUMNS,
+        columns=columns,
         table=sql.Identifier(f"qvec_{number}"),
         distance=distance,
         condition=condition,
@@ -98,7 +115,8 @@ def _text(
     )
 
 
-def _may_have_missed(connection: Connection, entry: Entry) -> bool:
+def may_have_missed(connection: Connection, entry: Entry) -> bool:
+    """Tell whether there is an approximate index, which may give fewer rows than there are."""
     row = connection.raw.execute("SELECT to_regclass(%s) IS NOT NULL", (f"qvec_{entry.number}_hnsw",)).fetchone()
     return bool(row and row[0])
 

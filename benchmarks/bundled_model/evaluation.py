@@ -14,7 +14,7 @@ from benchmarks.bundled_model.places import Row, cache, read_rows, shared_data
 from qvec.lexical import idf, term_frequencies, term_score, tokens
 
 DEPTH = 100
-# How many hits of each leg a search for ten fuses: `qvec.collection.CANDIDATES`.
+# How many hits of each leg a search for ten fuses: `qvec.ranking.START`.
 FUSED = 50
 Vectors = NDArray[np.float32]
 Run = list[list[tuple[int, float]]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -28,6 +28,47 @@ def model_options(command: Command) -> Command:
     """Add --model and --dim."""
     command = click.option("--dim", type=click.IntRange(min=1), help="Width to cut the model's vectors to.")(command)
     return click.option("--model", help="The model's name. Default: the collection's own, else as configured.")(command)
+
+
+def fusion_options(command: Command) -> Command:
+    """Add what says how the two legs of a hybrid search are joined."""
+    for option in (
+        click.option("--window", type=click.IntRange(min=0), default=200, show_default=True, help=_WINDOW),
+        click.option("--scaling", type=click.Choice(["min-max", "z-score"]), default="min-max", show_default=True),
+        click.option("--rank-constant", type=click.IntRange(min=0), default=60, show_default=True, help=_CONSTANT),
+        click.option("--weight", "weights", multiple=True, metavar="LEG=NUMBER", callback=_weights, help=_WEIGHT),
+        click.option("--fusion", type=click.Choice(["rrf", "linear"]), default="rrf", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+def list_options(command: Command) -> Command:
+    """Add what drops, groups and spreads the hits of a list."""
+    share = click.FloatRange(0, 1)
+    for option in (
+        click.option("--diversity", type=share, help="0..1: how much hits should differ from each other (MMR)."),
+        click.option("--group-by", type=click.Choice(["source"]), help="Show each document once, as its best part."),
+        click.option("--min-score", type=share, help="0..1: the least relevance."),
+    ):
+        command = option(command)
+    return command
+
+
+_WINDOW = "How deep each leg counts at most; 0 for all of it."
+_CONSTANT = "Of rrf: the larger, the less the first ranks count."
+_WEIGHT = "A leg's factor, dense=1 or lexical=0.3; once a leg. Default: by the query."
+
+
+def _weights(context: click.Context, option: click.Parameter, given: Sequence[str]) -> dict[str, float] | None:
+    weights: dict[str, float] = {}
+    for each in given:
+        leg, _, number = each.partition("=")
+        try:
+            weights[leg] = float(number)
+        except ValueError as exc:
+            raise click.BadParameter(f"{each!r}: takes dense=NUMBER or lexical=NUMBER", context, option) from exc
+    return weights or None
 
 
 def only_collection(database: Database) -> str:

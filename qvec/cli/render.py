@@ -64,7 +64,7 @@ def show_hits(hits: Sequence[Hit], query: str, *, first_rank: int = 1, explain: 
         name = _name(hit)
         click.echo(
             f"{rank:>3}  {click.style(where, fg='cyan', bold=True)}"
-            f"{'  ' + click.style(name, bold=True) if name else ''}  {click.style(f'{hit.score:.4f}', dim=True)}"
+            f"{'  ' + click.style(name, bold=True) if name else ''}  {click.style(_score(hit), dim=True)}"
         )
         if explain:
             click.echo(f"     {_legs(hit)}")
@@ -104,5 +104,11 @@ def _name(hit: Hit) -> str:
     return _CONTROLS.sub("?", name)
 
 
+def _score(hit: Hit) -> str:
+    others = f", best of {hit.chunks}" if hit.chunks > 1 else ""
+    return f"{hit.score:.4f}{others}"
+
+
 def _legs(hit: Hit) -> str:
-    return "   ".join(f"{leg.name} #{leg.rank}, score {leg.score:.4f}, adds {leg.contribution:.4f}" for leg in hit.legs)
+    legs = [f"{leg.name} #{leg.rank}, score {leg.score:.4f}, adds {leg.contribution:.4f}" for leg in hit.legs]
+    return "   ".join([f"relevance {hit.relevance:.2f}", *legs])

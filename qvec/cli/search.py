@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.options import database_options, model_options, only_collection, write_json
+from qvec.cli.options import (
+    database_options,
+    fusion_options,
+    list_options,
+    model_options,
+    only_collection,
+    write_json,
+)
 
 if TYPE_CHECKING:
-    from qvec.types import Hit
+    from qvec.fusion import Fusion, Scaling
+    from qvec.retrieval import Group, Mode
+    from qvec.types import Hit, LegName
 
 
 @click.command()
@@ -20,19 +29,31 @@ if TYPE_CHECKING:
 @click.option("--where", metavar="FILTER", help="""A filter on metadata: "language = 'python' and start_line < 100".""")
 @click.option("--instruction", help="The model's task: a preset's name (code_search) or an English sentence.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Hits to skip.")
+@click.option("--cursor", default="", help="Where the page before ended, as it said; instead of --offset.")
 @click.option("--collection", metavar="NAME", help="Default: the only one there is.")
-@click.option("--explain", is_flag=True, help="Show each leg's rank and score.")
+@click.option("--explain", is_flag=True, help="Show each leg's rank, score and what it adds.")
+@list_options
+@fusion_options
 @model_options
 @database_options
 def search(
     query: str,
     k: int,
-    mode: str,
+    mode: Mode,
     where: str | None,
     instruction: str | None,
     offset: int,
+    cursor: str,
     collection: str | None,
     explain: bool,
+    min_score: float | None,
+    group_by: Group | None,
+    diversity: float | None,
+    fusion: Fusion,
+    weights: dict[LegName, float] | None,
+    rank_constant: int,
+    scaling: Scaling,
+    window: int,
     model: str | None,
     dim: int | None,
     backend: str | None,
@@ -46,20 +67,33 @@ def search(
         hits = database.collection(name, model=model, dim=dim).search(
             query,
             k=k,
-            mode=mode,  # type: ignore[arg-type]
+            mode=mode,
             where=where,
             instruction=instruction,
             offset=offset,
+            cursor=cursor,
+            fusion=fusion,
+            weights=weights,
+            rank_constant=rank_constant,
+            scaling=scaling,
+            window=window or None,
+            min_score=min_score,
+            group_by=group_by,
+            diversity=diversity,
+            explain=explain,
         )
     if as_json:
-        write_json({"query": query, "collection": name, "mode": mode, "hits": [_plain(hit) for hit in hits]})
+        found = {"query": query, "collection": name, "mode": mode, "offset": hits.offset, "cursor": hits.cursor}
+        write_json({**found, "hits": [_plain(hit) for hit in hits]})
         return
     if not hits:
         click.echo(f"no hits in {name}", err=True)
         return
     from qvec.cli.render import show_hits
 
-    show_hits(hits, query, first_rank=offset + 1, explain=explain)
+    show_hits(hits, query, first_rank=hits.offset + 1, explain=explain)
+    if cursor and hits.cursor:
+        click.echo(f"next page: --cursor {hits.cursor}", err=True)
 
 
 def _plain(hit: Hit) -> dict[str, object]:
@@ -67,6 +101,8 @@ def _plain(hit: Hit) -> dict[str, object]:
     return {
         "id": hit.id,
         "score": hit.score,
+        "relevance": hit.relevance,
+        "chunks": hit.chunks,
         "source": document.source,
         "text": hit.text,
         "metadata": dict(hit.metadata),

@@ -18,7 +18,7 @@ if _missing:
 
 import pytest  # noqa: E402 - only once it is known to be there
 
-_THEMES = ("base", "lifecycle", "writing", "reading", "dense", "lexical", "filters", "errors")
+_THEMES = ("base", "lifecycle", "writing", "reading", "dense", "lexical", "hybrid", "filters", "errors")
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 
 from qvec.testing.base import Connection  # noqa: E402 - after pytest has been told to explain its assertions

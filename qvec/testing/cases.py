@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 
 from qvec.filters import And, Compare, Condition, Exists, Field, Filter, Not, Op, Or
 from qvec.types import Document, Value
@@ -42,6 +42,8 @@ _METADATA: dict[str, dict[str, Value]] = {
     "decomposed": {"name": "e\u0301", "é": "composed key"},
     "sharp s": {"name": "straße"},
     "control": {"name": "a\nb\tc", "new\nline": "x"},
+    "chinese keys": {"深": {"层": ["甲", "乙"], "Ａ": 1}, "name": "ｐｙ"},
+    "dates in a list": {"days": ["2024-02-29", "2024-03-01"], "day": "2024-02-29T04:30:00Z"},
     "dates": {"day": "2024-02-29T12:30:00Z", "name": "z"},
     "words": {"select": "from", "null": "null", "true": "true", "id": "an id", "text": "a text", "vector": "v"},
     "markers": {"name": "%s $1 ? :name {x}", "$1": 1, "%s": 2, "?": 3, ":name": 4, "{x}": 5, "[0]": 6, "a[0]": 7},
@@ -190,6 +192,34 @@ _COMPARED: tuple[tuple[str, str, object], ...] = (
     ("day", "<", date(2024, 1, 1)),
     ("day", "==", datetime(2024, 2, 29, 12, 30, tzinfo=UTC)),
     ("day", ">", datetime(2024, 2, 29, tzinfo=UTC)),
+    ("day", "<=", datetime(2024, 2, 29, 12, 30, tzinfo=timezone(timedelta(hours=8)))),
+    ("day", "in", [date(2024, 2, 29), date(2024, 3, 1)]),
+    ("day", "not in", [date(2024, 2, 29)]),
+    ("day", "starts with", "2024-02"),
+    ("day", "!=", date(2024, 2, 29)),
+    ("days", "contains", date(2024, 3, 1)),
+    ("tags", "contains", 1.0),
+    ("tags", "contains", False),
+    ("tags", "contains", "x' OR '1'='1"),
+    ("tags", "contains", '"] or true or ["'),
+    ("stars", "==", -0.0),
+    ("stars", "<", 2**63 - 1),
+    ("score", "<", -1e299),
+    ("name", "in", ["读取文件", "🚀 launch", "ｐｙ"]),
+    ("name", "==", '" or true or "'),
+    ("name", "==", '" or id != "'),
+    ("name", "starts with", "O'"),
+    ("name", "starts with", "%"),
+    ("name", "starts with", "'; DROP"),
+    ("深.层", "contains", "乙"),
+    ("深.Ａ", "==", 1),
+    ("深.A", "==", 1),
+    ("name' OR '1'='1", "==", "py"),
+    ('name"] or true or ["', "==", "py"),
+    ("name) OR (1=1", "!=", "py"),
+    ("$\\.name", "==", "py"),
+    ("*", "!=", "x"),
+    ("metadata", "==", "py"),
 )
 _JOINED: dict[str, Condition | Filter] = {
     "exists(name)": Exists("name"),
@@ -205,6 +235,12 @@ _JOINED: dict[str, Condition | Filter] = {
     "contains all": Field("tags").contains_all(["a", "b"]),
     "contains any of nothing": Field("tags").contains_any([]),
     "contains all of nothing": Field("tags").contains_all([]),
+    "not contains any": ~Field("tags").contains_any(["a", "中文"]),
+    "contains all across types": Field("tags").contains_all(["b", 1, True]),
+    "contains all in a nested list": Field("深.层").contains_all(["甲", "乙"]),
+    "a range of dates": (Field("day") >= date(2024, 2, 1)) & (Field("day") < date(2024, 3, 1)),
+    "there but not that": Field("name").exists() & ~(Field("name") == "py") & ~Field("name").starts_with("p"),
+    "missing or null": ~Field("stars").exists() & ~Field("name").exists(),
     "empty and": And(()),
     "empty or": Or(()),
     "and of one": And((_compare("name", "==", "py"),)),

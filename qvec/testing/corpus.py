@@ -66,6 +66,27 @@ QUERIES: tuple[str, ...] = (
 )
 """Queries with and without answers; some are another search engine's syntax."""
 
+BAD_DAYS: dict[str, str] = {
+    "10,000 words": " ".join(
+        f"zq{number} file" if number % 3 else f"读取{number} needle Files" for number in range(4286)
+    ),
+    "only stop words": "the of and a to is it that in for on with as at by an be this",
+    "Chinese stop words": "的 了 是 在 和 我们 这个",
+    "only punctuation": "?!… -- ,.;:，。！？「」()[]{}<>*&^%$#@~`'\"\\|/",
+    "only emoji": "🚀👩‍💻🇪🇺 🎈☃️",
+    "mixed scripts": "read读取file文件 קובץ ملف ファイルcafé naïve파일 sha256のHTTPServer2",
+    "one CJK character": "文",
+    "one kana": "フ",
+    "one syllable": "함",
+    "one CJK character beyond the basic plane": "𠮷",
+    "one letter": "d",
+    "wide and ligature forms": "ＣＳＶ ﬁle",
+    "one word a thousand times": "needle " * 1000,
+    "one very long word": "needle" * 2000,
+    "a long run of Chinese": "读取文件并返回全部内容" * 300,
+}
+"""Queries that nobody should ask and somebody will."""
+
 NASTY_TEXTS: tuple[str, ...] = (
     "plain",
     "",

@@ -17,7 +17,7 @@ from qvec.types import Document
 
 _FIELDS = ("a", "b", "a.b", "é'\"", "a\\.b")
 _SCALARS = st.one_of(
-    st.sampled_from(["", "a", "b", "ab", "'", "\\", '"', "%", "_", "1", "true", "读"]),
+    st.sampled_from(["", "a", "b", "ab", "'", "\\", '"', "%", "_", "1", "true", "读", "2024-02-29"]),
     st.integers(-2, 2),
     st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.5]),
     st.booleans(),

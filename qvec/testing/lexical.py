@@ -13,7 +13,7 @@ from qvec.errors import UnsupportedError
 from qvec.filters import Compare, Filter, Op
 from qvec.memory import MemoryAdapter
 from qvec.testing.base import Connection, SuiteBase, fill, fresh_name, ids_of, in_order, make, need_lexical
-from qvec.testing.corpus import CORPUS, NASTY_TEXTS, QUERIES, numbered
+from qvec.testing.corpus import BAD_DAYS, CORPUS, NASTY_TEXTS, QUERIES, numbered
 from qvec.types import Document
 
 TOLERANCE = 1e-3
@@ -61,6 +61,10 @@ class LexicalTests(SuiteBase):
     @pytest.mark.parametrize("query", NASTY_TEXTS)
     def test_any_text_can_be_a_query(self, adapter: Adapter, corpus: str, query: str) -> None:
         agree(adapter, corpus, CORPUS, [query])
+
+    @pytest.mark.parametrize("case", BAD_DAYS)
+    def test_a_query_of_a_bad_day_ranks_as_the_reference(self, adapter: Adapter, corpus: str, case: str) -> None:
+        agree(adapter, corpus, CORPUS, [BAD_DAYS[case]])
 
     def test_a_very_long_query_is_answered(self, adapter: Adapter, corpus: str) -> None:
         words = " ".join("zq" + "".join(letters) for letters in product("abcdefghijkl", repeat=3))

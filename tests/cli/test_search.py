@@ -69,6 +69,59 @@ def test_offset_goes_on_where_the_first_page_ended(indexed):
     assert [hit["id"] for hit in rest] == [hit["id"] for hit in every[1:3]]
 
 
+def test_the_cursor_goes_on_where_the_first_page_ended(indexed):
+    every = json.loads(indexed("search", "retries", "--json").stdout)["hits"]
+    first = json.loads(indexed("search", "retries", "-k", "1", "--json").stdout)
+    rest = json.loads(indexed("search", "retries", "-k", "2", "--cursor", first["cursor"], "--json").stdout)
+    assert [hit["id"] for hit in first["hits"] + rest["hits"]] == [hit["id"] for hit in every[:3]]
+    result = indexed("search", "other words", "--cursor", first["cursor"])
+    assert result.exit_code == 1
+    assert "another search" in result.stderr
+
+
+def test_fusion_is_chosen_on_the_command_line(indexed):
+    options = ("--fusion", "linear", "--scaling", "z-score", "--weight", "dense=0", "--weight", "lexical=1")
+    hit = json.loads(indexed("search", "retries", *options, "--json").stdout)["hits"][0]
+    assert hit["relevance"] == 1
+    assert [leg["contribution"] for leg in hit["legs"] if leg["name"] == "dense"] == [0.0]
+    flat = json.loads(indexed("search", "retries", "--rank-constant", "0", "--window", "0", "--json").stdout)["hits"]
+    assert max(leg["contribution"] for hit in flat for leg in hit["legs"]) == 1.0
+
+
+def test_hits_can_be_dropped_grouped_and_spread(indexed):
+    every = json.loads(indexed("search", "retries", "--json").stdout)["hits"]
+    grouped = json.loads(indexed("search", "retries", "--group-by", "source", "--json").stdout)["hits"]
+    assert [hit["source"] for hit in grouped] == list(dict.fromkeys(hit["source"] for hit in every))
+    assert sum(hit["chunks"] for hit in grouped) == len(every)
+    bar = json.loads(indexed("search", "retries", "--min-score", "1", "--json").stdout)["hits"]
+    assert [hit["id"] for hit in bar] == [hit["id"] for hit in every if hit["relevance"] == 1]
+    spread = json.loads(indexed("search", "retries", "--diversity", "0.5", "--json").stdout)["hits"]
+    assert sorted(hit["id"] for hit in spread) == sorted(hit["id"] for hit in every)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--fusion", "weighted"),
+        ("--weight", "dense"),
+        ("--weight", "dense=much"),
+        ("--min-score", "2"),
+        ("--diversity", "-1"),
+        ("--group-by", "path"),
+        ("--rank-constant", "-1"),
+        ("--window", "-1"),
+    ],
+)
+def test_an_option_out_of_range_is_wrong_usage(qvec, arguments):
+    assert qvec("search", "words", *arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [("--weight", "sparse=1"), ("--cursor", "?"), ("--cursor", "a", "--offset", "1")])
+def test_what_the_search_refuses_is_said(indexed, arguments):
+    result = indexed("search", "words", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
 def test_without_any_collection_the_error_says_how_to_make_one(qvec):
     result = qvec("search", "words")
     assert result.exit_code == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qvec.errors import InvalidInputError
-from qvec.fusion import as_leg, rrf, weighted
+from qvec.fusion import as_leg, linear, rrf
 from qvec.types import Document, Hit, Leg
 
 
@@ -53,38 +53,38 @@ def test_the_rank_constant_flattens():
     assert rrf({"dense": DENSE}, rank_constant=9)[1].score == 1 / 11
 
 
-@pytest.mark.parametrize("fuse", [rrf, weighted])
+@pytest.mark.parametrize("fuse", [rrf, linear])
 def test_ties_stand_by_id(fuse):
     fused = fuse({"dense": hits(z=1.0, m=0.5), "lexical": hits(b=3.0, a=2.0)})
     assert [hit.id for hit in fused] == ["b", "z", "a", "m"]
 
 
-def test_weighted_scales_each_leg_between_its_lowest_and_highest():
+def test_linear_scales_each_leg_between_its_lowest_and_highest():
     dense = hits(a=1.0, b=0.75, c=0.5)
-    fused = weighted({"dense": dense, "lexical": LEXICAL}, weights={"dense": 2.0, "lexical": 1.0})
+    fused = linear({"dense": dense, "lexical": LEXICAL}, weights={"dense": 2.0, "lexical": 1.0})
     assert {hit.id: hit.score for hit in fused} == {"a": 2 * 1 + 0.5, "b": 2 * 0.5, "c": 0 + 1, "d": 0}
     assert [hit.id for hit in fused] == ["a", "b", "c", "d"]
 
 
-def test_weighted_gives_one_where_all_scores_are_equal():
-    assert [hit.score for hit in weighted({"lexical": hits(a=3.0, b=3.0)})] == [1.0, 1.0]
-    assert [hit.score for hit in weighted({"dense": hits(a=-2.0)})] == [1.0]
+def test_linear_gives_one_where_all_scores_are_equal():
+    assert [hit.score for hit in linear({"lexical": hits(a=3.0, b=3.0)})] == [1.0, 1.0]
+    assert [hit.score for hit in linear({"dense": hits(a=-2.0)})] == [1.0]
 
 
-def test_weighted_takes_negative_scores():
-    assert {hit.id: hit.score for hit in weighted({"dense": hits(a=-1.0, b=-2.0, c=-5.0)})} == pytest.approx(
+def test_linear_takes_negative_scores():
+    assert {hit.id: hit.score for hit in linear({"dense": hits(a=-1.0, b=-2.0, c=-5.0)})} == pytest.approx(
         {"a": 1.0, "b": 0.75, "c": 0.0}
     )
 
 
-@pytest.mark.parametrize("fuse", [rrf, weighted])
+@pytest.mark.parametrize("fuse", [rrf, linear])
 def test_empty_legs_are_fine(fuse):
     assert fuse({}) == []
     assert fuse({"dense": [], "lexical": []}) == []
     assert [hit.id for hit in fuse({"dense": [], "lexical": LEXICAL})] == ["c", "a", "d"]
 
 
-@pytest.mark.parametrize("fuse", [rrf, weighted])
+@pytest.mark.parametrize("fuse", [rrf, linear])
 @pytest.mark.parametrize("weight", [-0.1, math.nan])
 def test_an_impossible_weight_is_refused(fuse, weight: float):
     with pytest.raises(InvalidInputError, match="dense"):

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from haystack.dataclasses import Document
 from haystack.document_stores.types import DuplicatePolicy
 
-from qvec.collection import Mode
+from qvec.retrieval import Mode
 
 Filters: TypeAlias = Mapping[str, Any]
 

@@ -16,7 +16,7 @@ from haystack.utils import Secret
 
 from qvec import types
 from qvec.checks import check_vectors
-from qvec.collection import Collection, Mode
+from qvec.collection import Collection
 from qvec.database import Database, connect
 from qvec.errors import CollectionNotFoundError, ConfigError, InvalidInputError, UnsupportedError
 from qvec.filters import And, Exists, Filter, Not
@@ -27,6 +27,7 @@ from qvec.integrations.haystack.errors import QvecDuplicateError, QvecFilterErro
 from qvec.integrations.haystack.filters import from_haystack
 from qvec.integrations.metadata import notes_of, unpack
 from qvec.registry import DEFAULT_MODEL, load_embedder
+from qvec.retrieval import Mode
 from qvec.types import Hit, Metric, Vector, Vectors
 from qvec.uri import URI
 

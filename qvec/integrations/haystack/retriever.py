@@ -8,9 +8,9 @@ from haystack import component, default_from_dict, default_to_dict
 from haystack.dataclasses import Document
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 
-from qvec.collection import Mode
 from qvec.errors import InvalidInputError
 from qvec.integrations.haystack.document_store import QvecDocumentStore
+from qvec.retrieval import Mode
 
 _MODES = ("hybrid", "dense", "lexical")
 

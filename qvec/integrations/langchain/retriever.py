@@ -9,9 +9,9 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
-from qvec.collection import Mode
 from qvec.filters import Condition, Filter
 from qvec.integrations.langchain.vectorstore import QvecVectorStore
+from qvec.retrieval import Mode
 
 
 class QvecRetriever(BaseRetriever):  # type: ignore[misc]  # the base is Any to mypy: LangChain is not installed everywhere

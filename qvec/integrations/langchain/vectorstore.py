@@ -12,16 +12,17 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from qvec.collection import Collection, Mode
+from qvec.collection import Collection
 from qvec.database import Database, connect
+from qvec.diversity import marginal_relevance
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, InvalidInputError, PartialWriteError, UnsupportedError
 from qvec.filters import And
-from qvec.integrations.diversity import marginal_relevance
 from qvec.integrations.langchain.embedder import LangChainEmbedder, as_embedder
 from qvec.integrations.langchain.embeddings import QvecEmbeddings
 from qvec.integrations.langchain.filters import LangChainFilter, from_langchain
 from qvec.integrations.metadata import pack, unpack
+from qvec.retrieval import Mode
 from qvec.types import Document, Hit, IndexSpec, Metric
 
 _FETCH = 20

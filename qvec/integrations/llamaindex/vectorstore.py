@@ -20,14 +20,15 @@ from llama_index.core.vector_stores.types import (
 )
 
 from qvec.adapter import Adapter
-from qvec.collection import Collection, Mode
+from qvec.collection import Collection
 from qvec.database import Database, connect
+from qvec.diversity import marginal_relevance
 from qvec.errors import CollectionNotFoundError, InvalidInputError, UnsupportedError
 from qvec.filters import Filter, matches
-from qvec.integrations.diversity import marginal_relevance
 from qvec.integrations.llamaindex.embedding import QvecEmbedding
 from qvec.integrations.llamaindex.filters import filter_of, from_llamaindex
 from qvec.integrations.llamaindex.nodes import to_node, to_record
+from qvec.retrieval import Mode
 from qvec.types import Document, Hit, IndexSpec, LegName, Metric
 
 _MODES = VectorStoreQueryMode

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qvec.diversity import marginal_relevance
 from qvec.errors import InvalidInputError
-from qvec.integrations.diversity import marginal_relevance
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.3, 0.5, 1.0])
