@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     0: {"errors", "types"},
     1: {"filters", "where", "uri", "fusion", "lexical", "lexical_weight", "checks", "documents", "specs"},
-    2: {"adapter", "embedder"},
-    3: {"memory", "registry", "config", "passport", "embedders", "rerank", "code"},
-    4: {"prepare", "pipeline", "collection", "database", "api", "migrate", "evaluate"},
+    2: {"adapter", "embedder", "reranker"},
+    3: {"memory", "registry", "config", "passport", "embedders", "rerankers", "tuned", "code"},
+    4: {"prepare", "pipeline", "collection", "database", "api", "migrate", "reranking", "tuning", "evaluation"},
     5: {"cli", "integrations", "testing", "__init__", "__main__"},
 }
 LEVEL_OF = {room: level for level, rooms in LEVELS.items() for room in rooms}
