@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+OUT_OF_TIME = "not scored: out of time"
+"""The note of a document for which there was no time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Relevance:

@@ -18,7 +18,7 @@ from qvec.embedders.model_folder import ModelFolder, read_folder
 from qvec.embedders.pooling import last
 from qvec.embedders.tokenizing import load_tokenizer
 from qvec.errors import ConfigError, EmbeddingError
-from qvec.reranker import Relevance, Reranker
+from qvec.reranker import OUT_OF_TIME, Relevance, Reranker
 from qvec.rerankers.qwen3 import Qwen3Pairs
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ EXAMPLE = "Qwen/Qwen3-Reranker-0.6B"
 # What Qwen's own example cuts pairs to; the model's window is four times that.
 MAX_TOKENS = 8192
 _BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 65_536}
-OUT_OF_TIME = "not scored: out of time"
 
 
 class TransformerReranker(Reranker):

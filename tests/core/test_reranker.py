@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from qvec.errors import ConfigError, EmbeddingError, InvalidInputError, TextTooLongError
-from qvec.reranker import Reranker
+from qvec.reranker import OUT_OF_TIME, Reranker
 from tests.models import write_bert, write_qwen3, write_qwen3_reranker
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from qvec.rerankers.transformer import OUT_OF_TIME, TransformerReranker  # noqa: E402
+from qvec.rerankers.transformer import TransformerReranker  # noqa: E402
 
 QUERY = "where is a CSV file read?"
 TEXTS = [
