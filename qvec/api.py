@@ -10,6 +10,8 @@ from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.filters import Where
 from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.reranker import Reranker
+from qvec.reranking import DEPTH
 from qvec.types import Hit, LegName
 
 
@@ -67,6 +69,10 @@ def search(
     model: str | None = None,
     dim: int | None = None,
     embedder: Embedder | None = None,
+    rerank: str | Reranker | None = None,
+    rerank_depth: int = DEPTH,
+    rerank_tokens: int | None = None,
+    rerank_seconds: float | None = None,
 ) -> list[Hit]:
     """Find the documents of a collection that answer a query, best first.
 
@@ -84,6 +90,10 @@ def search(
         model: the model's name; None takes the collection's own.
         dim: width to cut the model's vectors to; None takes the collection's own.
         embedder: a model that is loaded already, instead of `model` and `dim`.
+        rerank: a model that orders the first hits anew, by name or loaded.
+        rerank_depth: hits that it scores at most; the others stand behind, as do those beyond the next two limits.
+        rerank_tokens: tokens that it reads at most.
+        rerank_seconds: time that it takes at most.
 
     Returns:
         Hits with each leg's rank and score.
@@ -102,4 +112,8 @@ def search(
             offset=offset,
             fusion=fusion,
             weights=weights,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            rerank_tokens=rerank_tokens,
+            rerank_seconds=rerank_seconds,
         )

@@ -19,7 +19,10 @@ from qvec.fusion import RANK_CONSTANT, as_leg, rrf, weighted
 from qvec.lexical_weight import lexical_weight
 from qvec.passport import check_passport, passport_of
 from qvec.pipeline import IndexProgress, IndexReport, LongText
-from qvec.registry import DEFAULT_MODEL, load_embedder
+from qvec.registry import DEFAULT_MODEL, load_embedder, load_reranker
+from qvec.reranker import Reranker
+from qvec.reranking import DEPTH, Budget
+from qvec.reranking import rerank as reorder
 from qvec.types import CollectionSpec, Document, Hit, IndexSpec, LegName, Metric, Passport
 from qvec.where import to_filter
 
@@ -66,6 +69,7 @@ class Collection:
         self._chunker = chunker
         self._cache = cache
         self._checked = False
+        self._rerankers: dict[str, Reranker] = {}
 
     @property
     def embedder(self) -> Embedder:
@@ -136,6 +140,10 @@ class Collection:
         weights: Mapping[LegName, float] | None = None,
         rank_constant: int = RANK_CONSTANT,
         ef: int | None = None,
+        rerank: str | Reranker | None = None,
+        rerank_depth: int = DEPTH,
+        rerank_tokens: int | None = None,
+        rerank_seconds: float | None = None,
     ) -> list[Hit]:
         """Find the documents that answer a query, best first.
 
@@ -150,9 +158,14 @@ class Collection:
             weights: of the legs; None gives the dense leg 1 and the lexical leg `qvec.lexical_weight.lexical_weight`.
             rank_constant: of ``"rrf"``.
             ef: breadth of an approximate index; None for the adapter's default.
+            rerank: a model that orders the first hits anew, by name (``"Qwen/Qwen3-Reranker-0.6B"``,
+                ``"rerank:NAME@http://host:8000/v1"``) or loaded; their scores are then its scores.
+            rerank_depth: hits that it scores at most; the others stand behind, as do those beyond the next two limits.
+            rerank_tokens: tokens that it reads at most for this query.
+            rerank_seconds: time that it takes at most.
 
         Returns:
-            Hits with each leg's rank and score.
+            Hits with each leg's rank and score; the leg ``"rerank"`` notes what was cut or not scored.
 
         Raises:
             InvalidInputError: an empty query, or a number out of range.
@@ -162,6 +175,21 @@ class Collection:
         """
         check_k(k, offset)
         _check_query(query)
+        if rerank is not None:
+            budget = Budget(rerank_depth, rerank_tokens, rerank_seconds)
+            reranker = self._reranker(rerank)
+            fused = self.search(
+                query,
+                k=max(rerank_depth, k + offset),
+                mode=mode,
+                where=where,
+                instruction=instruction,
+                fusion=fusion,
+                weights=weights,
+                rank_constant=rank_constant,
+                ef=ef,
+            )
+            return reorder(reranker, query, fused, budget, instruction=instruction)[offset : offset + k]
         condition = to_filter(where)
         if mode == "dense":
             return as_leg("dense", self._dense(query, k, offset, condition, instruction, ef), first_rank=offset + 1)
@@ -246,6 +274,13 @@ class Collection:
 
     def _lexical(self, query: str, k: int, offset: int, condition: Filter | None) -> list[Hit]:
         return self._adapter.search_lexical(self.name, [query], k=k, filter=condition, offset=offset)[0]
+
+    def _reranker(self, rerank: str | Reranker) -> Reranker:
+        if not isinstance(rerank, str):
+            return rerank
+        if rerank not in self._rerankers:
+            self._rerankers[rerank] = load_reranker(rerank)
+        return self._rerankers[rerank]
 
     def _must_exist(self) -> None:
         if not self._checked:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 @click.option("--instruction", help="The model's task: a preset's name (code_search) or an English sentence.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Hits to skip.")
 @click.option("--collection", metavar="NAME", help="Default: the only one there is.")
+@click.option("--rerank", metavar="MODEL", help="Order the first hits anew by a reranker: Qwen/Qwen3-Reranker-0.6B.")
+@click.option("--rerank-depth", type=click.IntRange(min=1), default=50, show_default=True, help="Hits it scores.")
+@click.option("--rerank-tokens", type=click.IntRange(min=1), help="Tokens it reads at most.")
+@click.option("--rerank-seconds", type=click.FloatRange(min=0, min_open=True), help="Time it takes at most.")
 @click.option("--explain", is_flag=True, help="Show each leg's rank and score.")
 @model_options
 @database_options
@@ -32,6 +36,10 @@ def search(
     instruction: str | None,
     offset: int,
     collection: str | None,
+    rerank: str | None,
+    rerank_depth: int,
+    rerank_tokens: int | None,
+    rerank_seconds: float | None,
     explain: bool,
     model: str | None,
     dim: int | None,
@@ -50,6 +58,10 @@ def search(
             where=where,
             instruction=instruction,
             offset=offset,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            rerank_tokens=rerank_tokens,
+            rerank_seconds=rerank_seconds,
         )
     if as_json:
         write_json({"query": query, "collection": name, "mode": mode, "hits": [_plain(hit) for hit in hits]})
