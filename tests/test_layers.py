@@ -30,6 +30,7 @@ HEAVY = {
     "langchain_core",
     "llama_index",
     "redis",
+    "matplotlib",
     "rich",
     *DRIVERS["qvec_faiss"],
 }
