@@ -55,6 +55,7 @@ class Collection:
         index: IndexSpec | None = None,
         chunker: str = "",
         cache: VectorCache | None = None,
+        default_ef: int | None = None,
     ) -> None:
         self.name = check_name(name)
         self._adapter = adapter
@@ -68,8 +69,14 @@ class Collection:
         self._index = index or IndexSpec()
         self._chunker = chunker
         self._cache = cache
+        self._default_ef = default_ef
         self._checked = False
         self._rerankers: dict[str, Reranker] = {}
+
+    @property
+    def adapter(self) -> Adapter:
+        """The connection, for what a collection has no word for."""
+        return self._adapter
 
     @property
     def embedder(self) -> Embedder:
@@ -157,7 +164,7 @@ class Collection:
             fusion: ``"rrf"`` by rank or ``"weighted"`` by scaled score.
             weights: of the legs; None gives the dense leg 1 and the lexical leg `qvec.lexical_weight.lexical_weight`.
             rank_constant: of ``"rrf"``.
-            ef: breadth of an approximate index; None for the adapter's default.
+            ef: breadth of an approximate index; None takes what ``qvec tune`` chose, else the adapter's default.
             rerank: a model that orders the first hits anew, by name (``"Qwen/Qwen3-Reranker-0.6B"``,
                 ``"rerank:NAME@http://host:8000/v1"``) or loaded; their scores are then its scores.
             rerank_depth: hits that it scores at most; the others stand behind, as do those beyond the next two limits.
@@ -270,7 +277,8 @@ class Collection:
     ) -> list[Hit]:
         self._must_exist()
         vectors = self._open().encode_query([query], instruction=instruction)
-        return self._adapter.search_dense(self.name, vectors, k=k, filter=condition, offset=offset, ef=ef)[0]
+        breadth = self._default_ef if ef is None else ef
+        return self._adapter.search_dense(self.name, vectors, k=k, filter=condition, offset=offset, ef=breadth)[0]
 
     def _lexical(self, query: str, k: int, offset: int, condition: Filter | None) -> list[Hit]:
         return self._adapter.search_lexical(self.name, [query], k=k, filter=condition, offset=offset)[0]
