@@ -41,7 +41,7 @@ def test_the_quality_benchmark_runs_and_says_where_its_figures_come_from(tmp_pat
     ]
     environment = {**os.environ, "QVEC_SHARED_DATA": str(data)}
     subprocess.run(
-        [*command, "--model", "hashing", "--out", str(tmp_path)],
+        [*command, "--queries", "5", "--model", "hashing", "--out", str(tmp_path)],
         check=True,
         cwd=ROOT,
         capture_output=True,

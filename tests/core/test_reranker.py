@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -133,6 +134,23 @@ def test_when_time_is_up_the_rest_comes_back_without_a_score(folder):
     found = slow.score(QUERY, TEXTS, seconds=0.0)
     assert [(each.score, each.note) for each in found] == [(None, OUT_OF_TIME)] * len(TEXTS)
     assert slow.score(QUERY, []) == []
+
+
+def test_a_slow_model_scores_the_first_documents_and_no_more_than_there_is_time_for(folder):
+    slow = TransformerReranker(str(folder), device="cpu", batch_tokens=1)
+    inner = slow._forward
+
+    def late(batch):
+        time.sleep(0.1)
+        return inner(batch)
+
+    slow._forward = late
+    started = time.monotonic()
+    found = slow.score(QUERY, ["a"] * 40, seconds=0.5)
+    assert time.monotonic() - started < 2
+    scored = [each.score is not None for each in found]
+    assert 1 <= sum(scored) <= 5
+    assert scored == sorted(scored, reverse=True)
 
 
 def test_a_batch_that_memory_does_not_hold_goes_in_halves(reranker):
