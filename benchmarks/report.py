@@ -35,14 +35,16 @@ def machine() -> dict[str, object]:
     }
 
 
-def write(name: str, rows: Sequence[Mapping[str, object]], *, seed: int, out: Path) -> Path:
+def write(
+    name: str, rows: Sequence[Mapping[str, object]], *, seed: int, out: Path, module: str = "benchmarks.run"
+) -> Path:
     """Append rows to the results file of this benchmark and day."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}-{datetime.now(UTC):%Y-%m-%d}.jsonl"
     head = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip(),
-        "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]]),
+        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
         "seed": seed,
         "machine": machine(),
     }

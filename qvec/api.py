@@ -12,6 +12,8 @@ from qvec.fusion import RANK_CONSTANT, Fusion, Scaling
 from qvec.pages import Hits
 from qvec.pipeline import IndexProgress, IndexReport, LongText
 from qvec.ranking import WINDOW
+from qvec.reranker import Reranker
+from qvec.reranking import DEPTH
 from qvec.retrieval import Group, Mode
 from qvec.types import LegName
 
@@ -78,6 +80,10 @@ def search(
     model: str | None = None,
     dim: int | None = None,
     embedder: Embedder | None = None,
+    rerank: str | Reranker | None = None,
+    rerank_depth: int = DEPTH,
+    rerank_tokens: int | None = None,
+    rerank_seconds: float | None = None,
 ) -> Hits:
     """Find the documents of a collection that answer a query, best first.
 
@@ -103,6 +109,10 @@ def search(
         model: the model's name; None takes the collection's own.
         dim: width to cut the model's vectors to; None takes the collection's own.
         embedder: a model that is loaded already, instead of `model` and `dim`.
+        rerank: a model that orders the first hits anew, by name or loaded.
+        rerank_depth: hits that it scores at most; the others stand behind, as do those beyond the next two limits.
+        rerank_tokens: tokens that it reads at most.
+        rerank_seconds: time that it takes at most.
 
     Returns:
         Hits with each leg's rank and score, and the cursor of the next page.
@@ -129,4 +139,8 @@ def search(
             group_by=group_by,
             diversity=diversity,
             explain=explain,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            rerank_tokens=rerank_tokens,
+            rerank_seconds=rerank_seconds,
         )

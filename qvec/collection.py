@@ -11,7 +11,7 @@ import numpy as np
 
 from qvec import pipeline
 from qvec.adapter import Adapter
-from qvec.checks import check_name, check_vectors, string_fault
+from qvec.checks import check_name, check_vectors
 from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.embedders.cache import CachedEmbedder
@@ -24,8 +24,11 @@ from qvec.pages import Hits, fingerprint, offset_of, page
 from qvec.passport import check_passport, passport_of
 from qvec.pipeline import IndexProgress, IndexReport, LongText
 from qvec.ranking import WINDOW
-from qvec.registry import DEFAULT_MODEL, load_embedder
-from qvec.retrieval import Group, Mode, Question, Wanted
+from qvec.registry import DEFAULT_MODEL, load_embedder, load_reranker
+from qvec.reranker import Reranker
+from qvec.reranking import DEPTH, Budget
+from qvec.reranking import rerank as reorder
+from qvec.retrieval import Group, Mode, Question, Wanted, check_query
 from qvec.types import CollectionSpec, Document, IndexSpec, LegName, Metric, Passport, Vector, Vectors
 from qvec.where import to_filter
 
@@ -52,6 +55,7 @@ class Collection:
         index: IndexSpec | None = None,
         chunker: str = "",
         cache: VectorCache | None = None,
+        default_ef: int | None = None,
     ) -> None:
         self.name = check_name(name)
         self._adapter = adapter
@@ -65,8 +69,10 @@ class Collection:
         self._index = index or IndexSpec()
         self._chunker = chunker
         self._cache = cache
+        self._default_ef = default_ef
         self._checked = False
         self._found_metric: Metric | None = None
+        self._rerankers: dict[str, Reranker] = {}
 
     @property
     def adapter(self) -> Adapter:
@@ -173,6 +179,10 @@ class Collection:
         explain: bool = False,
         ef: int | None = None,
         vector: Sequence[float] | Vector | None = None,
+        rerank: str | Reranker | None = None,
+        rerank_depth: int = DEPTH,
+        rerank_tokens: int | None = None,
+        rerank_seconds: float | None = None,
     ) -> Hits:
         """Find the documents that answer a query, best first.
 
@@ -198,11 +208,17 @@ class Collection:
             group_by: ``"source"`` gives each document once, as its best part, with the number of its hits.
             diversity: choose among the first hundred those unlike each other (MMR): 0 not at all, 1 by that alone.
             explain: read the windows whole, so that a hit names each leg that ranked it, whatever the order needs.
-            ef: breadth of an approximate index; None for the adapter's default.
+            ef: breadth of an approximate index; None takes what ``qvec tune`` chose, else the adapter's default.
             vector: the query's, made elsewhere: the model is not asked then, and ``"dense"`` needs no `query`.
+            rerank: a model that orders the first hits anew, by name (``"Qwen/Qwen3-Reranker-0.6B"``,
+                ``"rerank:NAME@http://host:8000/v1"``) or loaded; their scores are then its scores.
+            rerank_depth: hits that it scores at most; the others stand behind, as do those beyond the next two limits.
+            rerank_tokens: tokens that it reads at most for this query.
+            rerank_seconds: time that it takes at most.
 
         Returns:
-            Hits with each leg's rank, score and contribution, and the cursor of the next page.
+            Hits with each leg's rank, score and contribution, and the cursor of the next page; the leg
+            ``"rerank"`` notes what was cut or not scored.
 
         Raises:
             InvalidInputError: an empty query, a number out of range, or the cursor of another search.
@@ -211,13 +227,14 @@ class Collection:
             CollectionNotFoundError: the collection is not there.
             PassportMismatchError: the collection's vectors come from another model, dim or prompt.
         """
-        if mode != "dense" or vector is None:
-            _check_query(query)
+        if mode != "dense" or vector is None or rerank is not None:
+            check_query(query)
         condition = to_filter(where)
         how = FusionSpec(method=fusion, weights=weights or {}, rank_constant=rank_constant, scaling=scaling)
         given = None if vector is None else bytes(np.asarray(vector, np.float64))
         settings = (mode, how, window, min_score, group_by, diversity, explain, ef)
-        question = fingerprint(self.name, query, condition, instruction, weights, given, *settings)
+        budget = None if rerank is None else Budget(rerank_depth, rerank_tokens, rerank_seconds)
+        question = fingerprint(self.name, query, condition, instruction, weights, given, budget, *settings)
         if cursor and offset:
             raise InvalidInputError("search takes offset or cursor, one of the two")
         wanted = Wanted(
@@ -232,13 +249,17 @@ class Collection:
         )
 
         rows = cache(lambda: self._query_rows(query, instruction, vector))
-        asked = Question(self._adapter, self.name, query, rows, condition, ef)
-        if mode != "hybrid":
-            hits = asked.one_leg(wanted, self._known_metric)
+        breadth = self._default_ef if ef is None else ef
+        asked = Question(self._adapter, self.name, query, rows, condition, breadth)
+        if mode == "hybrid" and weights is None:
+            how = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
+        if rerank is None or budget is None:
+            hits = asked.ranked(how, wanted, self._executor, self._known_metric)
         else:
-            if weights is None:
-                how = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
-            hits = asked.both_legs(how, wanted, self._executor)
+            reranker = self._reranker(rerank)
+            head = replace(wanted, k=max(budget.depth, wanted.end), offset=0)
+            fused = asked.ranked(how, head, self._executor, self._known_metric)
+            hits = reorder(reranker, query, fused, budget, instruction=instruction)[wanted.offset : wanted.end]
         return page(hits, k=k, offset=wanted.offset, question=question)
 
     def get(self, ids: str | Sequence[str]) -> list[Document]:
@@ -336,6 +357,13 @@ class Collection:
             self._adapter.create_collection(spec, exist_ok=True)
             return dim
 
+    def _reranker(self, rerank: str | Reranker) -> Reranker:
+        if not isinstance(rerank, str):
+            return rerank
+        if rerank not in self._rerankers:
+            self._rerankers[rerank] = load_reranker(rerank)
+        return self._rerankers[rerank]
+
     def _must_exist(self) -> None:
         if not self._checked:
             self._adapter.describe_collection(self.name)
@@ -363,14 +391,6 @@ class Collection:
         else:
             model, dim = passport.model_id, passport.dim
         return load_embedder(self._model or model, dim=dim if self._dim is None else self._dim)
-
-
-def _check_query(query: str) -> None:
-    if not isinstance(query, str) or not query.strip():
-        raise InvalidInputError("the query is empty: give some words to search for")
-    fault = string_fault(query)
-    if fault:
-        raise InvalidInputError(f"the query {fault}")
 
 
 def _in_order(parts: list[Document]) -> list[Document]:

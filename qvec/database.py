@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from qvec import config
+from qvec import config, tuned
 from qvec.adapter import Adapter
 from qvec.collection import Collection
 from qvec.embedder import Embedder
@@ -27,6 +28,7 @@ class Database:
         model: name of the model for new collections; None for the default.
         dim: width to cut the model's vectors to; None for its own.
         cache: where vectors are kept, which this object then owns; None: they are not.
+        tuned: collection -> breadth of its approximate search where the caller gives none.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class Database:
         model: str | None = None,
         dim: int | None = None,
         cache: VectorCache | None = None,
+        tuned: Mapping[str, int] | None = None,
     ) -> None:
         self.adapter = adapter
         self._model = model
         self._dim = dim
         self._cache = cache
+        self._tuned = dict(tuned or {})
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="qvec-search")
 
     def __enter__(self) -> Self:
@@ -94,6 +98,7 @@ class Database:
             index=index,
             chunker=chunker,
             cache=self._cache,
+            default_ef=self._tuned.get(name),
         )
 
     def collections(self) -> list[str]:
@@ -142,9 +147,10 @@ def connect(
         BackendConnectionError: the database cannot be reached, opened or logged in to.
     """
     settings = config.resolve(backend, model=model, dim=dim, cache=cache, env=os.environ, cwd=Path.cwd())
+    chosen = tuned.remembered(Path.cwd() / config.FOLDER_NAME, settings.uri)
     kept = open_cache(settings.cache) if settings.cache else None
     try:
-        return Database(open_adapter(settings.uri), model=settings.model, dim=settings.dim, cache=kept)
+        return Database(open_adapter(settings.uri), model=settings.model, dim=settings.dim, cache=kept, tuned=chosen)
     except BaseException:
         if kept is not None:
             kept.close()

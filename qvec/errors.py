@@ -90,7 +90,7 @@ class TextTooLongError(EmbeddingError):
 
 
 class EndpointError(EmbeddingError):
-    """Report an embedding endpoint that gave no vectors, whatever the texts.
+    """Report an endpoint that gave no vectors or scores, whatever the texts.
 
     Attributes:
         status: of the HTTP answer; None when there was none.

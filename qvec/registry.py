@@ -1,4 +1,4 @@
-"""Finding adapters and embedders by name, through entry points; ours and a stranger's come in by the same door."""
+"""Finding adapters and models by name, through entry points; ours and a stranger's come in by the same door."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import cast
 from qvec.adapter import Adapter
 from qvec.embedder import Embedder
 from qvec.errors import ConfigError, QvecError, UnknownAdapterError
+from qvec.reranker import Reranker
 from qvec.uri import URI
 
 ADAPTERS = "qvec.adapters"
 EMBEDDERS = "qvec.embedders"
+RERANKERS = "qvec.rerankers"
 DEFAULT_MODEL = "bundled"
 
 
@@ -27,6 +29,11 @@ def adapter_names() -> list[str]:
 def embedder_names() -> list[str]:
     """Name the installed kinds of embedder, sorted."""
     return sorted({point.name for point in entry_points(group=EMBEDDERS)})
+
+
+def reranker_names() -> list[str]:
+    """Name the installed kinds of reranker, sorted."""
+    return sorted({point.name for point in entry_points(group=RERANKERS)})
 
 
 def adapter_class(name: str) -> type[Adapter]:
@@ -81,17 +88,36 @@ def load_embedder(model: str, *, dim: int | None = None) -> Embedder:
         ConfigError: no installed package provides the kind.
         EmbeddingError: the model cannot be loaded.
     """
+    maker, name = _model_maker(EMBEDDERS, "model", model, embedder_names(), "Qwen/Qwen3-Embedding-0.6B")
+    return cast(Embedder, maker(name, dim=dim) if name else maker(dim=dim))
+
+
+def load_reranker(model: str) -> Reranker:
+    """Load a reranker by name.
+
+    Args:
+        model: ``kind:name`` (``rerank:NAME@http://host:8000/v1``), or a Hugging Face name or folder
+            (``Qwen/Qwen3-Reranker-0.6B``), which is a transformer.
+
+    Raises:
+        ConfigError: no installed package provides the kind.
+        EmbeddingError: the model cannot be loaded.
+    """
+    maker, name = _model_maker(RERANKERS, "reranker", model, reranker_names(), "Qwen/Qwen3-Reranker-0.6B")
+    return cast(Reranker, maker(name))
+
+
+def _model_maker(
+    group: str, what: str, model: str, known: Iterable[str], example: str
+) -> tuple[Callable[..., object], str]:
+    """Find the class that a model's name asks for, and what of the name is for the class."""
     kind, _, name = model.partition(":")
-    point = _find(EMBEDDERS, kind)
-    if point is None and (("/" in model) or Path(model).is_dir()):
-        point, name = _find(EMBEDDERS, "transformer"), model
+    point = _find(group, kind)
+    if point is None and ("/" in model or Path(model).is_dir()):
+        point, name = _find(group, "transformer"), model
     if point is None:
-        raise ConfigError(
-            _unknown("model", model, embedder_names()) + "; or a Hugging Face name, Qwen/Qwen3-Embedding-0.6B"
-        )
-    maker = _load(point)
-    embedder = maker(name, dim=dim) if name else maker(dim=dim)
-    return cast(Embedder, embedder)
+        raise ConfigError(_unknown(what, model, known) + f"; or a Hugging Face name, {example}")
+    return _load(point), name
 
 
 def _load(point: EntryPoint) -> Callable[..., object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from qvec.adapter import Adapter, SupportsHybrid
-from qvec.checks import check_k
+from qvec.checks import check_k, string_fault
 from qvec.errors import InvalidInputError, UnsupportedError
 from qvec.filters import Filter
 from qvec.fusion import FusionSpec, as_leg
@@ -17,6 +17,19 @@ from qvec.types import Hit, LegName, Metric, Vector, Vectors
 
 Mode: TypeAlias = Literal["hybrid", "dense", "lexical"]
 Group: TypeAlias = Literal["source"]
+
+
+def check_query(query: str) -> None:
+    """Check that there are words to search for.
+
+    Raises:
+        InvalidInputError: there are none, or they hold NUL or a lone surrogate.
+    """
+    if not isinstance(query, str) or not query.strip():
+        raise InvalidInputError("the query is empty: give some words to search for")
+    fault = string_fault(query)
+    if fault:
+        raise InvalidInputError(f"the query {fault}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +115,10 @@ class Question:
     def lexical(self, k: int, offset: int = 0) -> list[Hit]:
         """Ask by keyword."""
         return self.adapter.search_lexical(self.name, [self.query], k=k, filter=self.filter, offset=offset)[0]
+
+    def ranked(self, how: FusionSpec, wanted: Wanted, executor: Executor, metric: Callable[[], Metric]) -> list[Hit]:
+        """Answer as the mode says."""
+        return self.both_legs(how, wanted, executor) if wanted.mode == "hybrid" else self.one_leg(wanted, metric)
 
     def one_leg(self, wanted: Wanted, metric: Callable[[], Metric]) -> list[Hit]:
         """Answer from the leg that the mode names."""

@@ -66,19 +66,21 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """Where one leg of a search ranked a hit.
+    """Where one leg of a search, or the reranking behind it, ranked a hit.
 
     Attributes:
-        name: ``"dense"`` or ``"lexical"``.
+        name: ``"dense"``, ``"lexical"`` or ``"rerank"``.
         rank: from 1.
-        score: the leg's own score: similarity (dense) or BM25 (lexical).
+        score: the leg's own score: similarity (dense), BM25 (lexical) or relevance (rerank; 0 when it was not scored).
         contribution: what the leg added to the fused score.
+        note: what there is to say besides: a document that was cut, or why it was not scored.
     """
 
-    name: LegName
+    name: LegName | Literal["rerank"]
     rank: int
     score: float
     contribution: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,21 @@ BERT_WORDS = (
     "[PAD] [UNK] [CLS] [SEP] [MASK] a b c d e f g query passage read file write the code ##s ##ing : . , ( ) 文 件"
 )
 
+_QWEN3: dict[str, Any] = {
+    "vocab_size": 151_669,
+    "hidden_size": QWEN_DIM,
+    "intermediate_size": 160,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 32_768,
+    "rope_theta": 1_000_000,
+    "initializer_range": 0.3,
+    "bos_token_id": EOS,
+    "eos_token_id": EOS,
+}
+
 
 def write_qwen3(folder: Path, *, seed: int = 0) -> Path:
     """Write a random two-layer Qwen3 embedding model with the true tokenizer; skip the test where that is missing."""
@@ -29,25 +44,22 @@ def write_qwen3(folder: Path, *, seed: int = 0) -> Path:
     from transformers import Qwen3Config, Qwen3Model
 
     torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=151_669,
-        hidden_size=QWEN_DIM,
-        intermediate_size=160,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=32_768,
-        rope_theta=1_000_000,
-        tie_word_embeddings=True,
-        initializer_range=0.3,
-        bos_token_id=EOS,
-        eos_token_id=EOS,
-    )
-    Qwen3Model(config).eval().save_pretrained(folder)
+    Qwen3Model(Qwen3Config(**_QWEN3, tie_word_embeddings=True)).eval().save_pretrained(folder)
     _write_qwen_tokenizer(folder, data)
     prompts = {"query": QWEN_QUERY, "document": ""}
     write_sentence_transformer(folder, pooling="lasttoken", dim=QWEN_DIM, prompts=prompts)
+    return folder
+
+
+def write_qwen3_reranker(folder: Path, *, tied: bool = True, seed: int = 0) -> Path:
+    """Write a random two-layer Qwen3-Reranker with the true tokenizer; skip the test where that is missing."""
+    data = shared_data("qwen_tokenizer")
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(seed)
+    Qwen3ForCausalLM(Qwen3Config(**_QWEN3, tie_word_embeddings=tied)).eval().save_pretrained(folder)
+    _write_qwen_tokenizer(folder, data, marks_end=False)
     return folder
 
 
@@ -105,7 +117,7 @@ def edit_json(path: Path, **changes: Any) -> None:
     write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})
 
 
-def _write_qwen_tokenizer(folder: Path, data: Path) -> None:
+def _write_qwen_tokenizer(folder: Path, data: Path, *, marks_end: bool = True) -> None:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
     from tokenizers.models import BPE
 
@@ -127,7 +139,7 @@ def _write_qwen_tokenizer(folder: Path, data: Path) -> None:
     end = special["embedding_suffix"]
     byte_level = processors.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
     template = processors.TemplateProcessing(single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, EOS)])
-    tokenizer.post_processor = processors.Sequence([byte_level, template])
+    tokenizer.post_processor = processors.Sequence([byte_level, template]) if marks_end else byte_level
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "Qwen2Tokenizer",

@@ -12,9 +12,22 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     0: {"errors", "types"},
     1: {"filters", "where", "uri", "fusion", "diversity", "lexical", "lexical_weight", "checks", "documents", "specs"},
-    2: {"adapter", "embedder"},
-    3: {"memory", "registry", "config", "passport", "embedders", "rerank", "code"},
-    4: {"ranking", "pages", "retrieval", "prepare", "pipeline", "collection", "database", "api", "migrate", "evaluate"},
+    2: {"adapter", "embedder", "reranker"},
+    3: {"memory", "registry", "config", "passport", "embedders", "rerankers", "tuned", "code"},
+    4: {
+        "ranking",
+        "pages",
+        "retrieval",
+        "reranking",
+        "prepare",
+        "pipeline",
+        "collection",
+        "database",
+        "api",
+        "migrate",
+        "tuning",
+        "evaluation",
+    },
     5: {"cli", "integrations", "testing", "__init__", "__main__"},
 }
 LEVEL_OF = {room: level for level, rooms in LEVELS.items() for room in rooms}
@@ -32,6 +45,7 @@ HEAVY = {
     "llama_index",
     "redis",
     "haystack",
+    "matplotlib",
     "rich",
     *DRIVERS["qvec_faiss"],
 }

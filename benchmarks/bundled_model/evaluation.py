@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bundled_model.places import Row, cache, read_rows, shared_data
+from qvec.evaluation import metrics
 from qvec.lexical import idf, term_frequencies, term_score, tokens
 
 DEPTH = 100
@@ -128,15 +128,11 @@ def fused_run(task: Task, dense: Run, lexical: Run, weight: Callable[[str], floa
 
 
 def measure(task: Task, run: Run) -> dict[str, float]:
-    """Average MRR@10 and nDCG@10 (gain = grade, log2 discount) over a task's queries."""
-    reciprocal = gain = 0.0
-    for hits, relevant in zip(run, task.relevant, strict=True):
-        ranks = [rank for rank, (i, _) in enumerate(hits[:10], 1) if i in relevant]
-        reciprocal += 1 / ranks[0] if ranks else 0
-        ideal = sum(g / math.log2(r + 1) for r, g in enumerate(sorted(relevant.values(), reverse=True)[:10], 1))
-        gain += sum(relevant[hits[r - 1][0]] / math.log2(r + 1) for r in ranks) / ideal
-    count = len(task.queries)
-    return {"mrr@10": round(reciprocal / count, 4), "ndcg@10": round(gain / count, 4)}
+    """Average MRR@10 and nDCG@10 over a task's queries."""
+    answers = {str(query): [str(i) for i, _ in hits] for query, hits in enumerate(run)}
+    qrels = {str(query): {str(i): grade for i, grade in grades.items()} for query, grades in enumerate(task.relevant)}
+    figures = metrics.measure(answers, qrels, [10])
+    return {name: round(figures[name], 4) for name in ("mrr@10", "ndcg@10")}
 
 
 def mean_reciprocal(figures: Mapping[str, Mapping[str, float]]) -> float:

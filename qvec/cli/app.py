@@ -22,6 +22,8 @@ COMMANDS = {
     "collections": ("qvec.cli.collections", "List the collections of a database."),
     "describe": ("qvec.cli.collections", "Show a collection's model, shape and size."),
     "delete": ("qvec.cli.delete", "Delete documents, or a whole collection."),
+    "eval": ("qvec.cli.evaluate", "Measure retrieval quality on judged queries."),
+    "tune": ("qvec.cli.tune", "Measure an index's recall against its speed, and choose."),
     "doctor": ("qvec.cli.doctor", "Tell what is installed, configured and reachable."),
     "completion": ("qvec.cli.completion", "Print the shell's completion script."),
 }
@@ -43,7 +45,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        # eval is a builtin's name.
+        name = "evaluate" if cmd_name == "eval" else cmd_name
+        command = getattr(import_module(COMMANDS[cmd_name][0]), name)
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import click
 
 from qvec.lexical import query_terms, tokens
-from qvec.types import Hit
+from qvec.types import Hit, Leg
 
 _LINES = 6
 # A terminal obeys what a document may hold; these could move its cursor or rename its window.
@@ -110,5 +110,11 @@ def _score(hit: Hit) -> str:
 
 
 def _legs(hit: Hit) -> str:
-    legs = [f"{leg.name} #{leg.rank}, score {leg.score:.4f}, adds {leg.contribution:.4f}" for leg in hit.legs]
-    return "   ".join([f"relevance {hit.relevance:.2f}", *legs])
+    return "   ".join([f"relevance {hit.relevance:.2f}", *map(_leg, hit.legs)])
+
+
+def _leg(leg: Leg) -> str:
+    if leg.note.startswith("not "):
+        return f"{leg.name} {leg.note}"
+    note = f" ({leg.note})" if leg.note else ""
+    return f"{leg.name} #{leg.rank}, score {leg.score:.4f}, adds {leg.contribution:.4f}{note}"

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Hits to skip.")
 @click.option("--cursor", default="", help="Where the page before ended, as it said; instead of --offset.")
 @click.option("--collection", metavar="NAME", help="Default: the only one there is.")
+@click.option("--rerank", metavar="MODEL", help="Order the first hits anew by a reranker: Qwen/Qwen3-Reranker-0.6B.")
+@click.option("--rerank-depth", type=click.IntRange(min=1), default=50, show_default=True, help="Hits it scores.")
+@click.option("--rerank-tokens", type=click.IntRange(min=1), help="Tokens it reads at most.")
+@click.option("--rerank-seconds", type=click.FloatRange(min=0, min_open=True), help="Time it takes at most.")
 @click.option("--explain", is_flag=True, help="Show each leg's rank, score and what it adds.")
 @list_options
 @fusion_options
@@ -45,6 +49,10 @@ def search(
     offset: int,
     cursor: str,
     collection: str | None,
+    rerank: str | None,
+    rerank_depth: int,
+    rerank_tokens: int | None,
+    rerank_seconds: float | None,
     explain: bool,
     min_score: float | None,
     group_by: Group | None,
@@ -81,6 +89,10 @@ def search(
             group_by=group_by,
             diversity=diversity,
             explain=explain,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            rerank_tokens=rerank_tokens,
+            rerank_seconds=rerank_seconds,
         )
     if as_json:
         found = {"query": query, "collection": name, "mode": mode, "offset": hits.offset, "cursor": hits.cursor}

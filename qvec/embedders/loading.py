@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from qvec.embedders.model_folder import ModelFolder
 from qvec.embedders.weights import parameter_count
@@ -16,6 +16,7 @@ _FAST_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
 _NEEDED = ("torch", "transformers", "safetensors")
 # Heads that no pooling reads; checkpoints often come without them.
 _UNREAD = ("pooler.",)
+_NAMED = {"embedding": "an embedding model", "causal": "a language model"}
 _LESS = "take a smaller model, dtype='bfloat16', or another device"
 
 
@@ -91,21 +92,29 @@ def multiplies_bfloat16(cpuinfo: Path) -> bool:
     return bool(_FAST_CPU_FLAGS.intersection(flags))
 
 
-def load_model(folder: ModelFolder, device: Any, dtype: Any) -> Any:
-    """Load the weights, ready to embed.
+def load_model(
+    folder: ModelFolder, device: Any, dtype: Any, *, kind: Literal["embedding", "causal"] = "embedding"
+) -> Any:
+    """Load the weights, ready for use.
+
+    Args:
+        folder: the model.
+        device: a torch device.
+        dtype: a torch dtype.
+        kind: ``"causal"`` loads a language model with the head that names the next token.
 
     Raises:
         EmbeddingError: they do not fit, are broken or not whole, or the architecture embeds no text.
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForCausalLM
 
     if folder.config.get("is_encoder_decoder"):
         raise EmbeddingError(f"{folder.path} is a sequence-to-sequence model; take an embedding model of one stack")
     _check_room(folder.path, device, dtype)
     try:
-        model, report = AutoModel.from_pretrained(
+        model, report = (AutoModel if kind == "embedding" else AutoModelForCausalLM).from_pretrained(
             str(folder.path),
             local_files_only=True,
             trust_remote_code=False,
@@ -118,7 +127,7 @@ def load_model(folder: ModelFolder, device: Any, dtype: Any) -> Any:
     except (torch.OutOfMemoryError, MemoryError) as exc:
         raise EmbeddingError(f"{folder.path} does not fit on {device}: {_LESS}") from exc
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as exc:
-        raise EmbeddingError(f"{folder.path} cannot be loaded as an embedding model: {exc}") from exc
+        raise EmbeddingError(f"{folder.path} cannot be loaded as {_NAMED[kind]}: {exc}") from exc
     model.config.use_cache = False
     return model.eval().requires_grad_(False)
 

@@ -53,8 +53,12 @@ class ModelFolder:
         return bool(self.config.get("model_type") == QWEN3)
 
 
-def read_folder(path: Path) -> ModelFolder:
+def read_folder(path: Path, *, pools: bool = True) -> ModelFolder:
     """Read config.json and the files of sentence-transformers beside it.
+
+    Args:
+        path: the folder.
+        pools: the model makes one vector of a text; False passes over what the folder says of pooling.
 
     Raises:
         EmbeddingError: a file is missing or broken, or asks for a step that is not taken here.
@@ -71,7 +75,7 @@ def read_folder(path: Path) -> ModelFolder:
     return ModelFolder(
         path=path,
         config=config,
-        pooling=_read_pooling(path),
+        pooling=_read_pooling(path) if pools else "",
         prompts=prompts,
         max_tokens=_window(config, limits, _read_json(path / "tokenizer_config.json")),
         lowercase=bool(limits.get("do_lower_case")),

@@ -45,7 +45,18 @@ class Tokenization:
 
 
 def load_tokenization(folder: ModelFolder) -> Tokenization:
-    """Load a folder's tokenizer.
+    """Load a folder's tokenizer, with the end mark that its pooling wants.
+
+    Raises:
+        EmbeddingError: the files are missing or broken, or only a slow tokenizer exists for them.
+    """
+    tokenizer = load_tokenizer(folder)
+    end = _qwen3_end(tokenizer, folder) if folder.is_qwen3 and folder.pooling == "last" else None
+    return Tokenization(tokenizer, end=end, lowercase=folder.lowercase)
+
+
+def load_tokenizer(folder: ModelFolder) -> Any:
+    """Load a folder's tokenizer as the tokenizers library has it.
 
     Raises:
         EmbeddingError: the files are missing or broken, or only a slow tokenizer exists for them.
@@ -62,8 +73,7 @@ def load_tokenization(folder: ModelFolder) -> Tokenization:
     tokenizer = getattr(found, "backend_tokenizer", None)
     if tokenizer is None:
         raise EmbeddingError(f"{folder.path} has no tokenizer.json: save its tokenizer in the fast form")
-    end = _qwen3_end(tokenizer, folder) if folder.is_qwen3 and folder.pooling == "last" else None
-    return Tokenization(tokenizer, end=end, lowercase=folder.lowercase)
+    return tokenizer
 
 
 def _qwen3_end(tokenizer: Any, folder: ModelFolder) -> int | None:

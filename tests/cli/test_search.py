@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.core.rerank_endpoint import RerankEndpoint
+
 
 def test_hits_show_file_line_symbol_and_the_matching_lines(indexed):
     result = indexed("search", "call with retries", "-k", "1")
@@ -154,3 +156,20 @@ def test_another_dim_is_an_error_that_names_both(indexed):
 )
 def test_wrong_usage_leaves_with_2(qvec, arguments):
     assert qvec(*arguments).exit_code == 2
+
+
+def test_rerank_orders_the_hits_anew_and_explain_tells_what_was_not_scored(indexed):
+    with RerankEndpoint() as endpoint:
+        words = ["search", "retries", "--rerank", f"rerank:{endpoint.name}", "--rerank-depth", "1"]
+        shown = indexed(*words, "--explain").stdout
+        found = json.loads(indexed(*words, "--json").stdout)["hits"]
+    assert "rerank #1, score 1.0000" in shown
+    assert "rerank not scored: below the first 1 hits" in shown
+    assert [hit["legs"][-1]["name"] for hit in found] == ["rerank"] * len(found)
+    assert found[0]["score"] == 1.0
+
+
+def test_a_reranker_that_cannot_be_reached_is_an_error(indexed):
+    result = indexed("search", "retries", "--rerank", "rerank:x@http://127.0.0.1:9/v1")
+    assert result.exit_code == 1
+    assert "start the server" in result.stderr

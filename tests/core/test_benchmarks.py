@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import shared_data
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,3 +24,31 @@ def test_a_benchmark_runs_and_says_where_its_figures_come_from(what: str, backen
     assert rows
     for row in rows:
         assert {"machine", "commit", "seed", "command", "when"} <= row.keys()
+
+
+def test_the_quality_benchmark_runs_and_says_where_its_figures_come_from(tmp_path: Path) -> None:
+    data = shared_data("limit_small").parent
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.quality",
+        "--backend",
+        "memory",
+        "--set",
+        "limit_small",
+        "--queries",
+        "5",
+    ]
+    environment = {**os.environ, "QVEC_SHARED_DATA": str(data)}
+    subprocess.run(
+        [*command, "--queries", "5", "--model", "hashing", "--out", str(tmp_path)],
+        check=True,
+        cwd=ROOT,
+        capture_output=True,
+        env=environment,
+    )
+    rows = [json.loads(line) for line in next(tmp_path.glob("*.jsonl")).read_text(encoding="utf-8").splitlines()]
+    assert [row["mode"] for row in rows] == ["dense", "lexical", "hybrid"]
+    for row in rows:
+        assert {"machine", "commit", "seed", "command", "when", "ndcg@10", "recall@10"} <= row.keys()
+        assert (row["queries"], row["queries_of"], row["documents"]) == (5, 643, 46)

@@ -77,7 +77,8 @@ class RemoteEmbedder(Embedder):
         address = read_address(model, env=environment)
         own = prompts or _prompts(address)
         self._prompts = with_default(own, instruction)
-        self._tokenizer = _tokenizer(address.options.get("tokenizer"))
+        named = address.options.get("tokenizer")
+        self._tokenizer = None if named is None else load_tokenizer_file(named)
         self._transport = Transport(address.url, key=api_key or find_key(address, env=environment), timeout=timeout)
         reachable(self._transport)
         retrier = Retrier(retries or Retries())
@@ -189,9 +190,12 @@ def _prompts(address: Address) -> Prompts:
     return known_prompts(address.model)
 
 
-def _tokenizer(named: str | None) -> Tokenizer | None:
-    if named is None:
-        return None
+def load_tokenizer_file(named: str) -> Tokenizer:
+    """Load a tokenizer.json, or the one in a folder, with truncation and padding switched off.
+
+    Raises:
+        ConfigError: there is none.
+    """
     path = Path(named).expanduser()
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():

@@ -18,8 +18,8 @@ from qvec.errors import EmbeddingError, EndpointError
 from qvec.types import Vectors
 
 EMBEDDINGS = "/embeddings"
-_REFUSED = frozenset({400, 413, 422})
-_TOO_MANY = re.compile(r"batch|too many|at most|exceed|too large|array|payload", re.IGNORECASE)
+REFUSED = frozenset({400, 413, 422})
+TOO_MANY = re.compile(r"batch|too many|at most|exceed|too large|array|payload", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Sender:
                     status=answer.status,
                 )
             call.keep(positions, rows)
-        elif answer.status not in _REFUSED:
+        elif answer.status not in REFUSED:
             raise refusal(answer)
         elif len(positions) == 1:
             text = call.texts[positions[0]]
@@ -135,7 +135,7 @@ class Sender:
         else:
             self._halves(call, positions)
             # Both halves went through, so it was their number and not a text.
-            if answer.status == 413 or _TOO_MANY.search(complaint(answer)):
+            if answer.status == 413 or TOO_MANY.search(complaint(answer)):
                 self._most = min(self._most, (len(positions) + 1) // 2)
 
     def _halves(self, call: _Call, positions: Sequence[int]) -> None:
@@ -163,19 +163,19 @@ def plan(texts: Sequence[str], batch_texts: int, batch_bytes: int) -> list[list[
     return batches
 
 
-def refusal(answer: Answer) -> EndpointError:
-    """Say what to do about an answer that asking again would not change."""
+def refusal(answer: Answer, *, key: str = KEY) -> EndpointError:
+    """Say what to do about an answer that asking again would not change; `key` is the variable that holds the key."""
     said = f"the endpoint answered HTTP {answer.status} ({complaint(answer)})"
     advice = "look into the server's log"
     if answer.status in {401, 403}:
-        advice = f"put a key that it takes into the environment variable {KEY}"
+        advice = f"put a key that it takes into the environment variable {key}"
     elif answer.status in {404, 405}:
         advice = "check the URL, which ends in /v1, and the model's name; qvec doctor --endpoint lists the models"
     elif answer.status == 429:
         advice = "the account has no credit left"
     elif 300 <= answer.status < 400:
         advice = f"it moved: write the URL {answer.headers.get('location', 'that it names')}"
-    elif answer.status in _REFUSED:
+    elif answer.status in REFUSED:
         advice = "check the model's name; qvec doctor --endpoint tells what the server takes"
     return EndpointError(f"{said}: {advice}", status=answer.status)
 

@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 from qvec.errors import EndpointError
 
 _CONNECT_SECONDS = 10.0
+_LEAST_SECONDS = 0.01
 # A server may close a connection that waits; a request on it then fails before anything was done for it.
 _GONE_STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
@@ -80,27 +81,40 @@ class Transport:
         """
         return self._ask("GET", self._path.removesuffix("/v1") + path, None)
 
-    def post(self, path: str, content: Mapping[str, object]) -> Answer:
-        """Send JSON to ``url + path``.
+    def post(self, path: str, content: Mapping[str, object], *, timeout: float | None = None) -> Answer:
+        """Send JSON to ``url + path``, and wait `timeout` seconds at most where that is less than the server is given.
 
         Raises:
             EndpointError: no answer came.
         """
-        return self._ask("POST", self._path + path, json.dumps(content).encode())
+        return self._ask("POST", self._path + path, json.dumps(content).encode(), timeout)
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+    def post_beside(self, path: str, content: Mapping[str, object], *, timeout: float | None = None) -> Answer:
+        """Send JSON to a path at the server's root, beside the versioned API.
+
+        Raises:
+            EndpointError: no answer came.
+        """
+        place = self._path.removesuffix("/v1") + path
+        return self._ask("POST", place, json.dumps(content).encode(), timeout)
+
+    def _ask(self, method: str, path: str, body: bytes | None, timeout: float | None = None) -> Answer:
+        patience = self._timeout if timeout is None else min(self._timeout, max(timeout, _LEAST_SECONDS))
         kept = self._take()
         try:
             if kept is not None:
                 try:
-                    return self._exchange(kept, method, path, body)
+                    return self._exchange(kept, method, path, body, patience)
                 except _GONE_STALE:
                     pass
-            return self._exchange(self._open(), method, path, body)
+            return self._exchange(self._open(patience), method, path, body, patience)
         except (OSError, http.client.HTTPException) as exc:
-            raise self._unanswered(exc) from exc
+            raise self._unanswered(exc, patience) from exc
 
-    def _exchange(self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None) -> Answer:
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, patience: float
+    ) -> Answer:
+        connection.sock.settimeout(patience)
         target = f"http://{self._host}:{self._port}{path}" if self._proxy and not self._secure else path
         try:
             connection.request(method, target, body=body, headers=self._headers)
@@ -120,9 +134,9 @@ class Transport:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
-    def _open(self) -> http.client.HTTPConnection:
+    def _open(self, timeout: float) -> http.client.HTTPConnection:
         host, port = (self._proxy.hostname or "", self._proxy.port or 80) if self._proxy else (self._host, self._port)
-        patience = min(_CONNECT_SECONDS, self._timeout)
+        patience = min(_CONNECT_SECONDS, timeout)
         connection = (
             http.client.HTTPConnection(host, port, timeout=patience)
             if self._tls is None
@@ -138,12 +152,11 @@ class Transport:
         except BaseException:
             connection.close()
             raise
-        connection.sock.settimeout(self._timeout)
         return connection
 
-    def _unanswered(self, error: Exception) -> EndpointError:
+    def _unanswered(self, error: Exception, patience: float) -> EndpointError:
         if isinstance(error, TimeoutError):
-            return EndpointError(f"{self.url} did not answer within {self._timeout:g} s")
+            return EndpointError(f"{self.url} did not answer within {patience:g} s")
         if isinstance(error, socket.gaierror):
             return EndpointError(f"{self.url}: the host's name cannot be resolved")
         return EndpointError(f"{self.url} gave no answer ({type(error).__name__}: {error})")

@@ -1,0 +1,1 @@
+"""How well a collection answers: judged queries, the runs of a search over them, and figures from both."""

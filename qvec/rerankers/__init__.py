@@ -1,0 +1,1 @@
+"""Rerankers that ship: Qwen3-Reranker by torch, and any server with a ``/rerank``."""

@@ -1,0 +1,159 @@
+"""A real ``/rerank`` on this machine, in the forms that servers have, which can be told to do it wrong."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from qvec.lexical import tokens
+
+MODEL = "overlap"
+
+
+@dataclass
+class Faults:
+    """How the server answers and what is wrong with it; counts go down with each request that they spoil."""
+
+    form: str = "results"
+    window: int | None = 4096
+    batch_limit: int | None = None
+    batch_limit_status: int = 413
+    refuses_text: str | None = None
+    errors: int = 0
+    overloaded: int = 0
+    slow_seconds: float = 0.0
+    drops_one: bool = False
+    same_index: bool = False
+    score: Any = None
+    answer: bytes | None = None
+    key: str | None = None
+
+
+@dataclass
+class Log:
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+
+
+def overlap(query: str, text: str) -> float:
+    """The share of the query's words that a text has: this server's model."""
+    asked = set(tokens(query))
+    return len(asked & set(tokens(text))) / max(1, len(asked))
+
+
+class RerankEndpoint:
+    """The server, up as long as the ``with`` lasts."""
+
+    def __init__(self, **faults: Any) -> None:
+        self.faults = Faults(**faults)
+        self.log = Log()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.endpoint = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> RerankEndpoint:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    @property
+    def name(self) -> str:
+        return f"{MODEL}@{self.url}"
+
+    def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        faults = self.faults
+        listed = "texts" if faults.form == "tei" else "documents"
+        if path != ("/rerank" if faults.form == "tei" else "/v1/rerank"):
+            return 404, {"error": {"message": "not found"}}
+        if listed not in body:
+            return 422, {"detail": f"field required: {listed}"}
+        if faults.form != "tei" and body["model"] != MODEL:
+            return 404, {"error": {"message": f"The model {body['model']!r} does not exist"}}
+        return self._scored(body["query"], body[listed])
+
+    def _scored(self, query: str, texts: list[str]) -> tuple[int, Any]:
+        faults = self.faults
+        if faults.errors:
+            faults.errors -= 1
+            return 500, {"error": {"message": "the backend fell over"}}
+        if faults.overloaded:
+            faults.overloaded -= 1
+            return 429, {"error": {"message": "slow down"}}
+        if faults.batch_limit is not None and len(texts) > faults.batch_limit:
+            limit = f"batch size {len(texts)} > maximum allowed batch size {faults.batch_limit}"
+            return faults.batch_limit_status, {"error": limit}
+        if any(faults.refuses_text is not None and faults.refuses_text in text for text in texts):
+            return 400, {"message": "this document cannot be taken"}
+        if texts != ["qvec"]:
+            time.sleep(faults.slow_seconds)
+        named = "score" if faults.form == "tei" else "relevance_score"
+        items = [
+            {
+                "index": 0 if faults.same_index else index,
+                named: overlap(query, text) if faults.score is None or texts == ["qvec"] else faults.score,
+            }
+            for index, text in enumerate(texts)
+        ]
+        # Servers answer best first.
+        items.sort(key=lambda item: -item[named] if isinstance(item[named], float) else 0)
+        items = items[:-1] if faults.drops_one and len(items) > 1 else items
+        return 200, items if faults.form == "tei" else {"id": "x", faults.form: items}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    endpoint: RerankEndpoint
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    server: _Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        faults = self.server.endpoint.faults
+        if self.path == "/info" and faults.form == "tei":
+            self._write(200, {"model_id": MODEL, "max_input_length": faults.window})
+        elif self.path == "/v1/models" and faults.form != "tei":
+            self._write(200, {"data": [{"id": MODEL, "max_model_len": faults.window}]})
+        else:
+            self._write(404, {})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        endpoint = self.server.endpoint
+        shown = self.headers.get("Authorization", "")
+        endpoint.log.bodies.append(body)
+        endpoint.log.keys.add(shown)
+        if endpoint.faults.key is not None and shown != f"Bearer {endpoint.faults.key}":
+            self._write(401, {"error": {"message": "wrong key"}})
+        elif endpoint.faults.answer is not None:
+            self._write(200, endpoint.faults.answer)
+        else:
+            self._write(*endpoint.answer(self.path, body))
+
+    def _write(self, status: int, content: Any) -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        try:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()
+        except OSError:  # a client that gave up is part of the tests
+            self.close_connection = True
