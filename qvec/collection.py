@@ -17,6 +17,7 @@ from qvec.embedders.cache import CachedEmbedder
 from qvec.embedders.cache_store import VectorCache
 from qvec.errors import CollectionNotFoundError, InvalidInputError, UnsupportedError
 from qvec.filters import Filter, Where
+from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, as_leg, rrf, weighted
 from qvec.lexical_weight import lexical_weight
 from qvec.passport import check_passport, passport_of
@@ -55,7 +56,7 @@ class Collection:
         chunker: str = "",
         cache: VectorCache | None = None,
     ) -> None:
-        self.name = check_name(name)
+        self.name = name if isinstance(adapter, ForeignAdapter) else check_name(name)
         self._adapter = adapter
         self._executor = executor
         self._model = model

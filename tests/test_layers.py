@@ -11,8 +11,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     0: {"errors", "types"},
-    1: {"filters", "where", "uri", "fusion", "lexical", "lexical_weight", "checks", "documents", "specs"},
-    2: {"adapter", "embedder"},
+    1: {
+        "filters",
+        "where",
+        "uri",
+        "fusion",
+        "lexical",
+        "lexical_weight",
+        "checks",
+        "documents",
+        "specs",
+        "layouts",
+        "keyword_index",
+    },
+    2: {"adapter", "embedder", "foreign"},
     3: {"memory", "registry", "config", "passport", "embedders", "rerank", "code"},
     4: {"prepare", "pipeline", "collection", "database", "api", "migrate", "evaluate"},
     5: {"cli", "integrations", "testing", "__init__", "__main__"},
