@@ -43,6 +43,7 @@ HEAVY = {
     "llama_index",
     "redis",
     "haystack",
+    "mteb",
     "rich",
     *DRIVERS["qvec_faiss"],
 }
@@ -107,7 +108,7 @@ def test_an_adapter_imports_the_seam_and_its_own_driver_alone(path: Path) -> Non
 @pytest.mark.parametrize("path", CORE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_core_names_no_driver_and_loads_nothing_heavy_at_import(path: Path) -> None:
     room = room_of(path)
-    heavy = HEAVY - ({"langchain_core", "llama_index", "haystack"} if room == "integrations" else set())
+    heavy = HEAVY - ({"langchain_core", "llama_index", "haystack", "mteb"} if room == "integrations" else set())
     for name in imports(path, top_level_only=True):
         assert name.split(".")[0] not in heavy, f"{path} imports {name} at module level"
     drivers = set().union(*DRIVERS.values())

@@ -30,6 +30,15 @@ def model_options(command: Command) -> Command:
     return click.option("--model", help="The model's name. Default: the collection's own, else as configured.")(command)
 
 
+def layout_option(command: Command) -> Command:
+    """Add --layout."""
+    return click.option(
+        "--layout",
+        metavar="langchain|llamaindex",
+        help="Read what another program wrote, where it lies; --model names what made its vectors.",
+    )(command)
+
+
 def only_collection(database: Database) -> str:
     """Name the one collection that a database holds.
 

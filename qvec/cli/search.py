@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.options import database_options, model_options, only_collection, write_json
+from qvec.cli.options import database_options, layout_option, model_options, only_collection, write_json
 
 if TYPE_CHECKING:
     from qvec.types import Hit
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Hits to skip.")
 @click.option("--collection", metavar="NAME", help="Default: the only one there is.")
 @click.option("--explain", is_flag=True, help="Show each leg's rank and score.")
+@layout_option
 @model_options
 @database_options
 def search(
@@ -33,6 +34,7 @@ def search(
     offset: int,
     collection: str | None,
     explain: bool,
+    layout: str | None,
     model: str | None,
     dim: int | None,
     backend: str | None,
@@ -41,7 +43,7 @@ def search(
     """Find what answers QUERY, in any language that the model knows, best first."""
     from qvec.database import connect
 
-    with connect(backend, model=model, dim=dim) as database:
+    with connect(backend, model=model, dim=dim, layout=layout) as database:
         name = collection or only_collection(database)
         hits = database.collection(name, model=model, dim=dim).search(
             query,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
 from qvec.database import Database, connect
+from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, ConfigError, PassportMismatchError, UnsupportedError
 from qvec.filters import Compare, Op, matches
 from qvec.layouts import FieldMap
@@ -60,6 +63,11 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"milvus:{tmp_path_factory.mktemp('foreign') / 'milvus.db'}"
 
 
+@cache
+def model() -> Embedder:
+    return load_embedder("bundled", dim=DIM)
+
+
 def _framework(module: str) -> object:
     return __import__(module) if required("all") else pytest.importorskip(module)
 
@@ -67,7 +75,7 @@ def _framework(module: str) -> object:
 def _embeddings() -> object:
     from qvec.integrations.langchain import QvecEmbeddings
 
-    return QvecEmbeddings("bundled", dim=DIM)
+    return QvecEmbeddings(model())
 
 
 def _fields(documents: Sequence[Document]) -> dict[str, list[object]]:
@@ -114,7 +122,7 @@ def write_llamaindex(uri: str, name: str, documents: Sequence[Document]) -> None
         table_name=name,
         embed_dim=DIM,
     )
-    vectors = load_embedder("bundled", dim=DIM).encode_document([document.text for document in documents])
+    vectors = model().encode_document([document.text for document in documents])
     store.add(
         [
             TextNode(
@@ -168,23 +176,23 @@ def written(request: pytest.FixtureRequest) -> Iterator[Written]:
     documents = as_written(request.param, DOCUMENTS)
     name = f"docs_{list(WRITERS).index(request.param)}"
     write(uri, name, documents)
-    with connect(uri, layout=layout, model="bundled", dim=DIM) as database:
+    with connect(uri, layout=layout) as database:
         yield Written(database, name, documents)
 
 
 @pytest.fixture
 def reference(written: Written) -> Iterator[Database]:
     """The same documents in memory, in the metric of the foreign table."""
-    with connect("memory://", model="bundled", dim=DIM) as database:
+    with connect("memory://") as database:
         metric = written.database.describe(written.name).metric
         database.adapter.create_collection(CollectionSpec("same", DIM, metric))
-        vectors = load_embedder("bundled", dim=DIM).encode_document([document.text for document in written.documents])
+        vectors = model().encode_document([document.text for document in written.documents])
         database.adapter.upsert("same", written.documents, vectors)
         yield database
 
 
 def test_a_collection_is_listed_counted_read_and_walked(written):
-    collection = written.database.collection(written.name)
+    collection = written.database.collection(written.name, embedder=model())
     assert written.name in written.database.collections()
     assert collection.describe().dim == DIM
     assert collection.count() == len(DOCUMENTS)
@@ -201,16 +209,18 @@ def test_a_collection_is_listed_counted_read_and_walked(written):
 def test_a_search_finds_what_it_finds_in_a_collection_of_our_own(written, reference, mode):
     for query in QUERIES:
         for where in (None, "lang != 'py' and stars < 8"):
-            ours = reference.collection("same").search(query, k=4, mode=mode, where=where)
-            theirs = written.database.collection(written.name).search(query, k=4, mode=mode, where=where)
+            ours = reference.collection("same", embedder=model()).search(query, k=4, mode=mode, where=where)
+            theirs = written.database.collection(written.name, embedder=model()).search(
+                query, k=4, mode=mode, where=where
+            )
             assert [hit.id for hit in theirs] == [hit.id for hit in ours], query
             assert [hit.document for hit in theirs] == [hit.document for hit in ours]
             assert [hit.score for hit in theirs] == pytest.approx([hit.score for hit in ours], abs=1e-4)
 
 
 def test_every_write_is_an_error_that_says_so_and_changes_nothing(written):
-    collection = written.database.collection(written.name)
-    vectors = load_embedder("bundled", dim=DIM).encode_document(["x"])
+    collection = written.database.collection(written.name, embedder=model())
+    vectors = model().encode_document(["x"])
     attempts = (
         lambda: collection.index(["x"]),
         lambda: collection.upsert([Document("x", "x")], vectors),
@@ -229,7 +239,7 @@ def test_a_model_of_another_width_and_an_unknown_collection_are_errors(written):
     with pytest.raises(PassportMismatchError, match="64-dim"):
         written.database.collection(written.name, model="bundled", dim=32).search("csv")
     with pytest.raises(CollectionNotFoundError, match=written.name):
-        written.database.collection("another").search("csv")
+        written.database.collection("another", embedder=model()).search("csv")
 
 
 @pytest.mark.parametrize("writer", [name for name in WRITERS if WRITERS[name][0] == "postgres"])
@@ -251,8 +261,8 @@ def test_keywords_follow_the_table_as_it_changes(postgres):
     # Ids are unique in all of langchain's table, whatever the collection.
     first, second = Document("g1", "read a csv file"), Document("g2", "open a socket")
     write_pgvector(postgres, "grows", [first])
-    with connect(postgres, layout="langchain", model="bundled", dim=DIM) as database:
-        collection = database.collection("grows")
+    with connect(postgres, layout="langchain") as database:
+        collection = database.collection("grows", embedder=model())
         assert collection.search("socket", mode="lexical") == []
         write_pgvector(postgres, "grows", [second])
         assert [hit.id for hit in collection.search("socket", mode="lexical")] == ["g2"]
@@ -264,9 +274,11 @@ def test_an_index_of_the_table_is_used_and_names_the_metric(postgres):
     write_llamaindex(postgres, "indexed", DOCUMENTS)
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute("CREATE INDEX ON data_indexed USING hnsw (embedding vector_l2_ops)")
-    with connect(postgres, layout="llamaindex", model="bundled", dim=DIM) as database:
+    with connect(postgres, layout="llamaindex") as database:
         assert database.describe("indexed").metric == "l2"
-        [best, *_] = database.collection("indexed").search("read a csv file", mode="dense", where="stars > 0")
+        [best, *_] = database.collection("indexed", embedder=model()).search(
+            "read a csv file", mode="dense", where="stars > 0"
+        )
         assert best.id == "a"
         assert best.score < 0
 
@@ -274,15 +286,15 @@ def test_an_index_of_the_table_is_used_and_names_the_metric(postgres):
 def test_a_field_map_opens_any_table_of_any_shape(postgres):
     import psycopg
 
-    vectors = load_embedder("bundled", dim=DIM).encode_document([document.text for document in DOCUMENTS])
+    vectors = model().encode_document([document.text for document in DOCUMENTS])
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute('CREATE TABLE "My ""own"" notes" (nr int, "the text" text, v vector, stars int, added date)')
         for nr, (document, vector) in enumerate(zip(DOCUMENTS, vectors, strict=True)):
             row = (nr, document.text, str(vector.tolist()), document.metadata["stars"])
             connection.execute("""INSERT INTO "My ""own"" notes" VALUES (%s, %s, %s, %s, '2024-05-01')""", row)
     layout = FieldMap(id="nr", text="the text", vector="v")
-    with connect(postgres, layout=layout, model="bundled", dim=DIM) as database:
-        collection = database.collection('My "own" notes')
+    with connect(postgres, layout=layout) as database:
+        collection = database.collection('My "own" notes', embedder=model())
         [best] = collection.search("read a csv file", k=1, where="stars = 3 and added >= '2024-05-01'")
         assert (best.id, best.metadata) == ("0", {"stars": 3, "added": "2024-05-01"})
 
@@ -297,7 +309,20 @@ def test_a_layout_that_nobody_has_and_a_database_that_reads_none_are_errors():
 def test_milvus_widens_a_search_until_enough_hits_match(milvus):
     many = [Document(f"n{i:04}", f"file {i % 7}", {"n": i, "rare": i % 50 == 0}) for i in range(400)]
     write_milvus(milvus, "many", many)
-    with connect(milvus, layout="langchain", model="bundled", dim=DIM) as database:
-        hits = database.collection("many").search("file 3", k=8, mode="dense", where={"rare": True})
+    with connect(milvus, layout="langchain") as database:
+        hits = database.collection("many", embedder=model()).search("file 3", k=8, mode="dense", where={"rare": True})
         assert {hit.id for hit in hits} == {f"n{i:04}" for i in range(0, 400, 50)}
         assert database.adapter.count("many", filter=Compare("rare", Op.EQ, True)) == 8
+
+
+def test_the_command_line_searches_it_as_well(postgres):
+    from click.testing import CliRunner
+
+    from qvec.cli import cli
+
+    write_pgvector(postgres, "from the cli", [Document("cli1", "read a csv file", {"lang": "py"})])
+    asked = ["search", "csv", "--collection", "from the cli", "--mode", "lexical"]
+    found = CliRunner().invoke(cli, [*asked, "--backend", postgres, "--layout", "langchain", "--json"])
+    assert [hit["id"] for hit in json.loads(found.stdout)["hits"]] == ["cli1"]
+    listed = CliRunner().invoke(cli, ["collections", "--backend", postgres, "--layout", "langchain"])
+    assert "from the cli" in listed.stdout
