@@ -42,7 +42,7 @@ def write(name: str, rows: Sequence[Mapping[str, object]], *, seed: int, out: Pa
     head = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip(),
-        "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]]),
+        "command": " ".join([f"python -m benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "seed": seed,
         "machine": machine(),
     }
