@@ -334,6 +334,10 @@ class Collection:
         return self._embedder
 
     def _load(self, passport: Passport | None) -> Embedder:
+        if isinstance(self._adapter, ForeignAdapter) and not (self._model or self._default_model):
+            raise InvalidInputError(
+                f"the vectors of {self.name!r} were made by another program: name their model with model=, and dim="
+            )
         if passport is None:
             model, dim = self._default_model or DEFAULT_MODEL, self._default_dim
         else:

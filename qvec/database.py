@@ -154,7 +154,8 @@ def connect(
     try:
         adapter = open_adapter(settings.uri)
         if chosen is not None:
-            adapter = _with_layout(adapter, chosen)
+            # The configured model is for what qvec writes; only the caller knows whose another program's vectors are.
+            return Database(_with_layout(adapter, chosen), model=model, dim=dim, cache=kept)
         return Database(adapter, model=settings.model, dim=settings.dim, cache=kept)
     except BaseException:
         if kept is not None:

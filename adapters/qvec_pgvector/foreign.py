@@ -143,7 +143,7 @@ class ForeignTables(ForeignAdapter):
             with self._connections.use() as connection:
                 last = sql.SQL(", embedding::real[]") if vectors else sql.SQL("")
                 statement = sql.SQL(
-                    "SELECT {}, place::text{} FROM {} WHERE place > %s::tid AND {} ORDER BY place LIMIT %s"
+                    "SELECT {}, place::text{} FROM {} WHERE place > %s::tid AND {} ORDER BY record.place LIMIT %s"
                 ).format(_READ, last, self._table(connection, name).view, condition)
                 found = connection.raw.execute(statement, [after, *values, size]).fetchall()
             if not found:

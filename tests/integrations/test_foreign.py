@@ -13,8 +13,8 @@ import pytest
 
 from qvec.database import Database, connect
 from qvec.embedder import Embedder
-from qvec.errors import CollectionNotFoundError, ConfigError, PassportMismatchError, UnsupportedError
-from qvec.filters import Compare, Op, matches
+from qvec.errors import CollectionNotFoundError, ConfigError, InvalidInputError, PassportMismatchError, UnsupportedError
+from qvec.filters import Compare, Exists, Not, Op, matches
 from qvec.layouts import FieldMap
 from qvec.registry import load_embedder
 from qvec.testing.cases import FILTER_CASES, FILTER_DOCUMENTS
@@ -235,6 +235,13 @@ def test_every_write_is_an_error_that_says_so_and_changes_nothing(written):
     assert collection.count() == len(DOCUMENTS)
 
 
+def test_the_model_has_to_be_named_and_keywords_need_none(written):
+    collection = written.database.collection(written.name)
+    with pytest.raises(InvalidInputError, match="model="):
+        collection.search("csv")
+    assert collection.search("csv", mode="lexical")
+
+
 def test_a_model_of_another_width_and_an_unknown_collection_are_errors(written):
     with pytest.raises(PassportMismatchError, match="64-dim"):
         written.database.collection(written.name, model="bundled", dim=32).search("csv")
@@ -299,6 +306,23 @@ def test_a_field_map_opens_any_table_of_any_shape(postgres):
         assert (best.id, best.metadata) == ("0", {"stars": 3, "added": "2024-05-01"})
 
 
+def test_a_walk_over_many_pages_meets_every_row_once(postgres):
+    import psycopg
+
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE TABLE many (id int, text text, vector vector(2))")
+        connection.execute(
+            "INSERT INTO many SELECT n, repeat('file ', n % 40), '[1,2]' FROM generate_series(1, 3000) n"
+        )
+        connection.execute("DELETE FROM many WHERE id % 3 = 0")
+    layout = FieldMap(id="id", text="text", vector="vector")
+    with connect(postgres, layout=layout) as database:
+        batches = database.adapter.scan("many", batch_size=170, filter=Not(Exists("nothing")))
+        ids = [document.id for batch in batches for document in batch.documents]
+        assert sorted(map(int, ids)) == [n for n in range(1, 3001) if n % 3]
+        assert len(database.collection("many").search("file", k=3000, mode="lexical")) == 1950
+
+
 def test_a_layout_that_nobody_has_and_a_database_that_reads_none_are_errors():
     with pytest.raises(ConfigError, match="langchain, llamaindex"):
         connect("memory://", layout="nonsense")
@@ -318,7 +342,7 @@ def test_milvus_widens_a_search_until_enough_hits_match(milvus):
 def test_the_command_line_searches_it_as_well(postgres):
     from click.testing import CliRunner
 
-    from qvec.cli import cli
+    from qvec.cli.app import cli
 
     write_pgvector(postgres, "from the cli", [Document("cli1", "read a csv file", {"lang": "py"})])
     asked = ["search", "csv", "--collection", "from the cli", "--mode", "lexical"]
