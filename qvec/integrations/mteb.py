@@ -153,7 +153,7 @@ class QvecSearch:
         encode_kwargs: Mapping[str, Any],
         num_proc: int | None = None,
     ) -> None:
-        """Write a corpus into the emptied collection; long texts go in as parts.
+        """Write a corpus into the emptied collection: long texts as parts, empty ones (mteb has some) not at all.
 
         Raises:
             InvalidInputError: the database or the model refused a document.
@@ -228,9 +228,11 @@ def _meta(embedder: Embedder, suffix: str) -> Any:
 
 def _documents(corpus: Iterable[Mapping[str, Any]]) -> Iterator[Document]:
     for row in corpus:
-        identity = str(row["id"])
-        title = row.get("title")
-        yield Document(identity, row["text"], {_KEY: identity} | ({TITLE: title} if title else {}))
+        identity, text, title = str(row["id"]), row["text"], row.get("title") or ""
+        if not text.strip():
+            text, title = title, ""
+        if text.strip():
+            yield Document(identity, text, {_KEY: identity} | ({TITLE: title} if title else {}))
 
 
 def _query_text(query: Mapping[str, Any]) -> str:

@@ -171,3 +171,13 @@ def test_parts_of_a_long_document_count_once():
         assert database.collection("mteb").count() > 4
         found = search.search([{"id": "q", "text": "alpha beta3"}], top_k=2, **given)
         assert list(found["q"]) == ["long", "short"]
+
+
+def test_empty_documents_are_left_out_and_a_title_alone_is_found():
+    from qvec.database import connect
+
+    with connect("memory://", model="hashing") as database:
+        search = QvecSearch(database)
+        given = {"task_metadata": metadata(), "hf_split": "", "hf_subset": "", "encode_kwargs": {}}
+        search.index([{"id": "empty", "text": " "}, {"id": "titled", "text": "", "title": "delta"}], **given)
+        assert list(search.search([{"id": "q", "text": "delta"}], top_k=5, **given)["q"]) == ["titled"]
