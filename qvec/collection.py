@@ -18,6 +18,7 @@ from qvec.embedders.cache import CachedEmbedder
 from qvec.embedders.cache_store import VectorCache
 from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.filters import Where
+from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
 from qvec.lexical_weight import lexical_weight
 from qvec.pages import Hits, fingerprint, offset_of, page
@@ -57,7 +58,7 @@ class Collection:
         cache: VectorCache | None = None,
         default_ef: int | None = None,
     ) -> None:
-        self.name = check_name(name)
+        self.name = name if isinstance(adapter, ForeignAdapter) else check_name(name)
         self._adapter = adapter
         self._executor = executor
         self._model = model
@@ -337,7 +338,7 @@ class Collection:
     def _model_id(self, vector: Sequence[float] | Vector | None) -> str:
         if vector is None or self._embedder is not None:
             return self._open().model_id
-        passport = self._adapter.describe_collection(self.name).passport
+        passport = self.describe().passport
         return passport.model_id if passport else ""
 
     def _known_metric(self) -> Metric:
@@ -358,11 +359,9 @@ class Collection:
             return dim
 
     def _reranker(self, rerank: str | Reranker) -> Reranker:
-        if not isinstance(rerank, str):
-            return rerank
-        if rerank not in self._rerankers:
+        if isinstance(rerank, str) and rerank not in self._rerankers:
             self._rerankers[rerank] = load_reranker(rerank)
-        return self._rerankers[rerank]
+        return self._rerankers[rerank] if isinstance(rerank, str) else rerank
 
     def _must_exist(self) -> None:
         if not self._checked:
@@ -386,6 +385,10 @@ class Collection:
         return self._embedder
 
     def _load(self, passport: Passport | None) -> Embedder:
+        if isinstance(self._adapter, ForeignAdapter) and not (self._model or self._default_model):
+            raise InvalidInputError(
+                f"the vectors of {self.name!r} were made by another program: name their model with model=, and dim="
+            )
         if passport is None:
             model, dim = self._default_model or DEFAULT_MODEL, self._default_dim
         else:

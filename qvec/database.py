@@ -15,6 +15,9 @@ from qvec.collection import Collection
 from qvec.embedder import Embedder
 from qvec.embedders.cache import open_cache
 from qvec.embedders.cache_store import VectorCache
+from qvec.errors import UnsupportedError
+from qvec.foreign import SupportsLayout
+from qvec.layouts import FieldMap, Layout, to_layout
 from qvec.registry import open_adapter
 from qvec.types import CollectionSpec, IndexSpec, Metric
 from qvec.uri import URI
@@ -128,6 +131,7 @@ def connect(
     model: str | None = None,
     dim: int | None = None,
     cache: bool | str | None = None,
+    layout: str | FieldMap | Layout | None = None,
 ) -> Database:
     """Open a database.
 
@@ -139,19 +143,35 @@ def connect(
         dim: width to cut the model's vectors to.
         cache: keep vectors, so that no text is embedded twice: True for the user's cache folder, a folder, or a
             ``redis://`` URL; None takes what ``QVEC_CACHE`` and the files say, else none.
+        layout: read what another program wrote, where it lies: ``"langchain"``, ``"llamaindex"`` or a
+            `qvec.layouts.FieldMap`. `model` then names the one that made its vectors. Every write is an error.
 
     Raises:
-        ConfigError: the configuration, the URI or the cache cannot be used.
+        UnsupportedError: the backend reads no other program's collections.
+        ConfigError: the layout is unknown; the configuration, the URI or the cache cannot be used.
         UnknownAdapterError: no installed package provides the backend.
         MissingDriverError: its driver is not installed; the message has the pip line.
         BackendConnectionError: the database cannot be reached, opened or logged in to.
     """
+    chosen = None if layout is None else to_layout(layout)
     settings = config.resolve(backend, model=model, dim=dim, cache=cache, env=os.environ, cwd=Path.cwd())
-    chosen = tuned.remembered(Path.cwd() / config.FOLDER_NAME, settings.uri)
+    choices = tuned.remembered(Path.cwd() / config.FOLDER_NAME, settings.uri)
     kept = open_cache(settings.cache) if settings.cache else None
     try:
-        return Database(open_adapter(settings.uri), model=settings.model, dim=settings.dim, cache=kept, tuned=chosen)
+        adapter = open_adapter(settings.uri)
+        if chosen is not None:
+            # The configured model is for what qvec writes; only the caller knows whose another program's vectors are.
+            return Database(_with_layout(adapter, chosen), model=model, dim=dim, cache=kept)
+        return Database(adapter, model=settings.model, dim=settings.dim, cache=kept, tuned=choices)
     except BaseException:
         if kept is not None:
             kept.close()
         raise
+
+
+def _with_layout(adapter: Adapter, layout: Layout) -> Adapter:
+    if isinstance(adapter, SupportsLayout):
+        return adapter.with_layout(layout)
+    database = adapter.capabilities.database
+    adapter.close()
+    raise UnsupportedError(f"{database} reads no collections of other programs: open it without a layout")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from tests.conftest import required
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FRAMEWORKS = {"langchain": "langchain_core", "llamaindex": "llama_index", "haystack": "haystack", "mteb": "mteb"}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -27,11 +30,22 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def test_the_readmes_python_runs_as_written(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) >= 3
+    blocks = [block for block in BLOCKS if "qvec.integrations" not in block]
+    assert len(blocks) >= 2
     out = run([sys.executable, "-c", "\n".join(blocks)], tmp_path)
     assert "2 {}" in out
     assert "巴黎" in out
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_readmes_code_for_a_framework_runs_as_written(framework: str, tmp_path: Path) -> None:
+    if not required("all"):
+        pytest.importorskip("faiss")
+        if importlib.util.find_spec(FRAMEWORKS[framework]) is None:
+            pytest.skip(f"{framework} is not installed")
+    [block] = [block for block in BLOCKS if f"qvec.integrations.{framework} " in block]
+    out = run([sys.executable, "-c", block], tmp_path)
+    assert "1.0\n1.0" in out if framework == "mteb" else "read a csv file" in out
 
 
 def test_the_readmes_table_of_databases_is_what_the_adapters_report() -> None:

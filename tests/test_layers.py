@@ -11,8 +11,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = {
     0: {"errors", "types"},
-    1: {"filters", "where", "uri", "fusion", "diversity", "lexical", "lexical_weight", "checks", "documents", "specs"},
-    2: {"adapter", "embedder", "reranker"},
+    1: {
+        "filters",
+        "where",
+        "uri",
+        "fusion",
+        "diversity",
+        "lexical",
+        "lexical_weight",
+        "checks",
+        "documents",
+        "specs",
+        "layouts",
+        "keyword_index",
+    },
+    2: {"adapter", "embedder", "reranker", "foreign"},
     3: {"memory", "registry", "config", "passport", "embedders", "rerankers", "tuned", "code"},
     4: {
         "ranking",
@@ -46,6 +59,7 @@ HEAVY = {
     "redis",
     "haystack",
     "matplotlib",
+    "mteb",
     "rich",
     *DRIVERS["qvec_faiss"],
 }
@@ -110,7 +124,7 @@ def test_an_adapter_imports_the_seam_and_its_own_driver_alone(path: Path) -> Non
 @pytest.mark.parametrize("path", CORE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_core_names_no_driver_and_loads_nothing_heavy_at_import(path: Path) -> None:
     room = room_of(path)
-    heavy = HEAVY - ({"langchain_core", "llama_index", "haystack"} if room == "integrations" else set())
+    heavy = HEAVY - ({"langchain_core", "llama_index", "haystack", "mteb"} if room == "integrations" else set())
     for name in imports(path, top_level_only=True):
         assert name.split(".")[0] not in heavy, f"{path} imports {name} at module level"
     drivers = set().union(*DRIVERS.values())

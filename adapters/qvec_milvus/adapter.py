@@ -15,6 +15,8 @@ from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, QvecError
 from qvec.filters import Filter
+from qvec.foreign import SupportsLayout
+from qvec.layouts import Layout
 from qvec.lexical import query_terms
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
 from qvec.uri import URI
@@ -22,6 +24,7 @@ from qvec_milvus import schema
 from qvec_milvus.bm25 import Keywords
 from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
 from qvec_milvus.filters import among, compile_filter
+from qvec_milvus.foreign import ForeignCollections
 from qvec_milvus.keywords import BM25_SCALE, words
 from qvec_milvus.postings import in_terms, in_words
 from qvec_milvus.reading import Reader
@@ -39,7 +42,7 @@ _LEXICAL_TEXT = 15_000
 """Keywords take up to 4.3 times the bytes of their text (a run such as ``a1b2c3``), and have the limit of 65,535."""
 
 
-class MilvusAdapter(Adapter):
+class MilvusAdapter(Adapter, SupportsLayout):
     """Keep collections in Milvus; each is a Milvus collection of the same name, described as ours.
 
     Args:
@@ -103,6 +106,10 @@ class MilvusAdapter(Adapter):
     def close(self) -> None:
         """Let go of the server or the file."""
         self._connection.close()
+
+    def with_layout(self, layout: Layout) -> ForeignCollections:
+        """Return an adapter for collections that another program made; it owns this one's connection."""
+        return ForeignCollections(self._connection, self.capabilities, layout)
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make a Milvus collection with its indexes, and load it."""

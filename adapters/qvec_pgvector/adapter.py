@@ -14,18 +14,21 @@ from qvec.adapter import Adapter, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
+from qvec.foreign import SupportsLayout
 from qvec.fusion import FusionSpec
+from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_pgvector import embedded, hybrid, lexical, rows, schema, search
 from qvec_pgvector.connections import Connection, Connections
+from qvec_pgvector.foreign import ForeignTables
 from qvec_pgvector.schema import Entry
 
 Answer = TypeVar("Answer")
 _EMBEDDED = "pgvector"
 
 
-class PgvectorAdapter(Adapter, SupportsHybrid):
+class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout):
     """Keep collections in PostgreSQL. The table of collection number 7 is ``qvec_7``; no other table is touched.
 
     Args:
@@ -102,6 +105,10 @@ class PgvectorAdapter(Adapter, SupportsHybrid):
     def close(self) -> None:
         """Close the connections of all threads."""
         self._connections.close()
+
+    def with_layout(self, layout: Layout) -> ForeignTables:
+        """Return an adapter for tables that another program made; it owns this one's connections."""
+        return ForeignTables(self._connections, self.capabilities, layout)
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make a table and enter it into the catalogue."""

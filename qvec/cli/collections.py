@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.options import database_options, write_json
+from qvec.cli.options import database_options, layout_option, write_json
 
 if TYPE_CHECKING:
     from qvec.database import Database
 
 
 @click.command()
+@layout_option
 @database_options
-def collections(backend: str | None, as_json: bool) -> None:
+def collections(layout: str | None, backend: str | None, as_json: bool) -> None:
     """List the collections of a database, with their size and model."""
     from qvec.database import connect
 
-    with connect(backend) as database:
+    with connect(backend, layout=layout) as database:
         found = [_facts(database, name) for name in database.collections()]
     if as_json:
         write_json({"collections": found})
@@ -33,12 +34,13 @@ def collections(backend: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
+@layout_option
 @database_options
-def describe(name: str, backend: str | None, as_json: bool) -> None:
+def describe(name: str, layout: str | None, backend: str | None, as_json: bool) -> None:
     """Show the shape, size and model of the collection NAME, as the database reports them."""
     from qvec.database import connect
 
-    with connect(backend) as database:
+    with connect(backend, layout=layout) as database:
         spec = database.describe(name)
         count = database.collection(name).count()
         product = database.adapter.capabilities.database

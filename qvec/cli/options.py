@@ -71,6 +71,15 @@ def _weights(context: click.Context, option: click.Parameter, given: Sequence[st
     return weights or None
 
 
+def layout_option(command: Command) -> Command:
+    """Add --layout."""
+    return click.option(
+        "--layout",
+        metavar="langchain|llamaindex",
+        help="Read what another program wrote, where it lies; --model names what made its vectors.",
+    )(command)
+
+
 def only_collection(database: Database) -> str:
     """Name the one collection that a database holds.
 

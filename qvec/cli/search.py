@@ -10,6 +10,7 @@ import click
 from qvec.cli.options import (
     database_options,
     fusion_options,
+    layout_option,
     list_options,
     model_options,
     only_collection,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--explain", is_flag=True, help="Show each leg's rank, score and what it adds.")
 @list_options
 @fusion_options
+@layout_option
 @model_options
 @database_options
 def search(
@@ -62,6 +64,7 @@ def search(
     rank_constant: int,
     scaling: Scaling,
     window: int,
+    layout: str | None,
     model: str | None,
     dim: int | None,
     backend: str | None,
@@ -70,7 +73,7 @@ def search(
     """Find what answers QUERY, in any language that the model knows, best first."""
     from qvec.database import connect
 
-    with connect(backend, model=model, dim=dim) as database:
+    with connect(backend, model=model, dim=dim, layout=layout) as database:
         name = collection or only_collection(database)
         hits = database.collection(name, model=model, dim=dim).search(
             query,
