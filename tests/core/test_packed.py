@@ -142,6 +142,7 @@ def test_a_packed_row_without_a_shared_beginning_keeps_the_positions():
     assert (row.ids.tolist(), row.positions.tolist()) == ([7, 8, 9], [2, 2, 3])
 
 
+@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 300), max_size=60), budget=st.integers(1, 1000))
 def test_packed_batches_hold_every_text_once_within_the_budget_longest_first(lengths, budget):
     batches = packed_batches(lengths, budget)
