@@ -23,6 +23,7 @@ COMMANDS = {
     "describe": ("qvec.cli.collections", "Show a collection's model, shape and size."),
     "delete": ("qvec.cli.delete", "Delete documents, or a whole collection."),
     "doctor": ("qvec.cli.doctor", "Tell what is installed, configured and reachable."),
+    "bench": ("qvec.cli.bench", "Measure how fast models run here."),
     "completion": ("qvec.cli.completion", "Print the shell's completion script."),
 }
 

@@ -34,6 +34,10 @@ class Forward(Protocol):
             Positions, longest text first, so that a lack of memory shows at once.
         """
 
+    @abstractmethod
+    def cost(self, lengths: Sequence[int]) -> int:
+        """Count the tokens that a batch of these lengths computes, padding included."""
+
 
 class PaddedForward(Forward):
     """Run a transformers model over sequences padded on the right."""
@@ -72,6 +76,10 @@ class PaddedForward(Forward):
     def batches(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
         """Cut texts into batches of at most `budget` tokens, padding included, longest text first."""
         return token_batches(lengths, budget)
+
+    def cost(self, lengths: Sequence[int]) -> int:
+        """Count the tokens that a batch of these lengths computes, padding included."""
+        return max(lengths) * len(lengths)
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

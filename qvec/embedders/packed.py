@@ -101,6 +101,10 @@ class PackedForward(Forward):
         """Cut texts into batches of at most `budget` tokens, longest first."""
         return packed_batches(lengths, budget)
 
+    def cost(self, lengths: Sequence[int]) -> int:
+        """Count the tokens of a batch; there is no padding."""
+        return sum(lengths)
+
     def _prefix(self, ids: tuple[int, ...]) -> list[Prefix]:
         """Return each layer's keys and values of a beginning that many sequences share."""
         if ids not in self._prefixes:

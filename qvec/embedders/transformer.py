@@ -88,13 +88,14 @@ class TransformerEmbedder(Embedder):
         self._device = choose_device(device)
         self._levers = levers or default_levers(self._device.type)
         self._tokenize = load_tokenization(folder)
-        number_format = choose_dtype(dtype, self._device)
+        self._dtype = choose_dtype(dtype, self._device)
         _check_budget(batch_tokens)
-        loaded = load_model(folder, self._device, number_format)
+        loaded = load_model(folder, self._device, self._dtype)
+        self._config = loaded.config
         self.dim = _checked_dim(dim, loaded.config.hidden_size)
         self.revision = fingerprint(folder.path, folder.config)
         self._forward = _choose_forward(loaded, folder, self._levers)
-        budget = batch_tokens or choose_budget(loaded.config, self._device, number_format)
+        budget = batch_tokens or choose_budget(loaded.config, self._device, self._dtype)
         self._runner = Runner(self._forward, budget=budget, model=model, device=self._device)
         # Two passes at once would need twice the memory and be no faster.
         self._one_pass = threading.Lock()
@@ -111,6 +112,34 @@ class TransformerEmbedder(Embedder):
     def batch_tokens(self) -> int:
         """Most tokens in one forward pass; fewer than at first when memory did not suffice."""
         return self._runner.budget
+
+    @property
+    def device(self) -> Any:
+        """The torch device that computes."""
+        return self._device
+
+    @property
+    def dtype(self) -> Any:
+        """The torch number format of the weights."""
+        return self._dtype
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration, as transformers reads it."""
+        return self._config
+
+    @property
+    def runner(self) -> Runner:
+        """What takes token ids through the model; for measuring."""
+        return self._runner
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's token ids as a document's, prefix and special tokens included.
+
+        Raises:
+            EmbeddingError: a text is no string, or holds NUL or a lone surrogate.
+        """
+        return self._tokenize([self._prompts.document + text for text in check_texts(texts)])
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens as a document's, prefix and special tokens included.
