@@ -25,6 +25,7 @@ _PEAKS = {
 _CHARACTERS_PER_TOKEN = 3.4
 _SIGMA = 0.9
 _SHORTEST = 6
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +107,24 @@ def known_peak(device: Any) -> float | None:
     return next((peak for key, peak in _PEAKS.items() if key in name), None)
 
 
-def matmul_rate(device: Any, dtype: Any, *, repeats: int = 5) -> float:
+def matmul_rate(device: Any, dtype: Any, *, clock: Callable[[], float] = time.perf_counter) -> float:
     """Measure how fast the device multiplies large matrices, in TFLOP/s, the best of some tries."""
     import torch
 
     size = 8192 if device.type == "cuda" else 1024
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     with torch.inference_mode():
-        best = min(timed(lambda: torch.mm(left, right), device) for _ in range(repeats))
+        best = min(timed(lambda: torch.mm(left, right), device, clock=clock) for _ in range(_TRIES))
     return float(2.0 * size**3 / best / 1e12)
 
 
-def timed(work: Callable[[], object], device: Any) -> float:
+def timed(work: Callable[[], object], device: Any, *, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the seconds of a piece of work, the device's own included."""
     _wait(device)
-    begin = time.perf_counter()
+    begin = clock()
     work()
     _wait(device)
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def measure(embedder: TransformerEmbedder, texts: Sequence[str], *, name: str = "qvec", passes: int = 1) -> Measured:
