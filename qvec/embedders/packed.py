@@ -9,13 +9,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from qvec.embedders.attention import Prefix, choose_attention
+from qvec.embedders.attention import Prefix, VarlenAttention, choose_attention
 from qvec.embedders.compiling import CompiledLayer
 from qvec.embedders.forward import Forward
+from qvec.embedders.graphs import Graphs
+from qvec.embedders.levers import Levers
 from qvec.embedders.packing import Packed, pack, packed_batches
+from qvec.embedders.products import product, product_onto, rows_of, to_float8
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from qvec.embedders.products import Weight
 
     Rope: TypeAlias = tuple[Tensor, Tensor]
 
@@ -30,12 +35,12 @@ class Layer(NamedTuple):
     """A layer's weights; query, key and value lie in one matrix, gate and up in another."""
 
     norm: Tensor
-    qkv: Tensor
+    qkv: Weight
     heads_norm: Tensor
-    out: Tensor
+    out: Weight
     feed_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Weight
+    down: Weight
 
 
 def can_pack(config: Any, pooling: str) -> bool:
@@ -61,15 +66,14 @@ def can_pack(config: Any, pooling: str) -> bool:
 class PackedForward(Forward):
     """Run a causal Qwen3 over packed sequences, and take each one's last token."""
 
-    def __init__(self, model: Any, *, pinned: bool = True, compiled: bool = False) -> None:
+    def __init__(self, model: Any, levers: Levers | None = None) -> None:
         """Take a loaded model.
 
         Args:
             model: a `Qwen3Model` for which `can_pack` is true; its weights move into fewer, larger matrices.
-            pinned: copy tokens to a GPU from pinned memory.
-            compiled: let torch compile a layer, where the machine can and the work is large enough.
+            levers: what to speed up by; None takes what pays on a CPU.
         """
-        self._pinned = pinned
+        self._levers = levers or Levers()
         config = model.config
         self._heads: int = config.num_attention_heads
         self._key_heads: int = config.num_key_value_heads
@@ -81,7 +85,8 @@ class PackedForward(Forward):
         self._rope_scale: float = model.rotary_emb.attention_scaling
         self._layers = [self._take(layer) for layer in model.layers]
         self._attention = choose_attention(self._embedding.device, self._embedding.dtype)
-        self._compiled = CompiledLayer(self.layer, self._attention, enabled=compiled)
+        self._compiled = CompiledLayer(self.layer, self._attention, enabled=self._levers.compiled)
+        self._graphs = Graphs(lambda packed: self._run(packed, None)) if self._levers.graphs else None
         self._prefixes: OrderedDict[tuple[int, ...], list[Prefix]] = OrderedDict()
 
     def __call__(self, sequences: Sequence[Sequence[int]], *, shared: int = 0) -> Tensor:
@@ -89,12 +94,16 @@ class PackedForward(Forward):
         import torch
 
         shared = min(shared, min(map(len, sequences)) - 1)
-        if shared < _LEAST_PREFIX:
+        if shared < _LEAST_PREFIX or not self._levers.shared_prefix:
             shared = 0
         with torch.inference_mode():
+            if self._graphs is not None and isinstance(self._attention, VarlenAttention):
+                rows = self._graphs(pack(sequences, self._embedding.device, pinned=self._levers.pinned))
+                if rows is not None:
+                    return rows.float()
             prefixes = self._prefix(tuple(sequences[0][:shared])) if shared else None
             return self._run(
-                pack(sequences, self._embedding.device, skip=shared, pinned=self._pinned), prefixes
+                pack(sequences, self._embedding.device, skip=shared, pinned=self._levers.pinned), prefixes
             ).float()
 
     def batches(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -109,7 +118,7 @@ class PackedForward(Forward):
         """Return each layer's keys and values of a beginning that many sequences share."""
         if ids not in self._prefixes:
             kept: list[Prefix] = []
-            self._run(pack([ids], self._embedding.device, pinned=self._pinned), None, keep=kept)
+            self._run(pack([ids], self._embedding.device, pinned=self._levers.pinned), None, keep=kept)
             self._prefixes[ids] = kept
         self._prefixes.move_to_end(ids)
         while len(self._prefixes) > _PREFIXES:
@@ -156,31 +165,30 @@ class PackedForward(Forward):
         Returns:
             States like `x`.
         """
-        mixed = _linear(_normed(x, layer.norm, self._eps), layer.qkv)
+        mixed = product(_normed(x, layer.norm, self._eps), layer.qkv)
         mixed = mixed.view(len(x), self._heads + 2 * self._key_heads, self._width)
         turned, v = mixed.split([self._heads + self._key_heads, self._key_heads], dim=1)
         q, k = _rotated(_normed(turned, layer.heads_norm, self._eps), rope).split([self._heads, self._key_heads], dim=1)
-        return self._feed(layer, x + _linear(attend(q, k, v).reshape(len(x), -1), layer.out))
+        return self._feed(layer, product_onto(x, attend(q, k, v).reshape(len(x), -1), layer.out))
 
     def _last_layer(self, layer: Layer, x: Tensor, rope: Rope, packed: Packed, prefix: Prefix | None) -> Tensor:
         """Compute keys and values of all tokens, and the rest for the last ones alone."""
-        import torch
 
         h = _normed(x, layer.norm, self._eps)
         split = self._heads * self._width
         rows = packed.last
         k, v = self._key_rows(layer, h, rope)
-        q = _linear(h[rows], layer.qkv[:split]).view(len(rows), self._heads, self._width)
+        q = product(h[rows], rows_of(layer.qkv, 0, split)).view(len(rows), self._heads, self._width)
         at_end = (rope[0][rows], rope[1][rows])
         q = _rotated(_normed(q, layer.heads_norm[: self._heads], self._eps), at_end)
         seen = self._attention.last(q, k, v, packed.starts, packed.lengths, prefix)
-        return self._feed(layer, torch.addmm(x[rows], seen.reshape(len(rows), -1), layer.out.t()))
+        return self._feed(layer, product_onto(x[rows], seen.reshape(len(rows), -1), layer.out))
 
     def _keys(self, layer: Layer, x: Tensor, rope: Rope) -> Prefix:
         return Prefix(*self._key_rows(layer, _normed(x, layer.norm, self._eps), rope))
 
     def _key_rows(self, layer: Layer, h: Tensor, rope: Rope) -> tuple[Tensor, Tensor]:
-        mixed = _linear(h, layer.qkv[self._heads * self._width :]).view(len(h), 2 * self._key_heads, self._width)
+        mixed = product(h, rows_of(layer.qkv, self._heads * self._width)).view(len(h), 2 * self._key_heads, self._width)
         k, v = mixed.split(self._key_heads, dim=1)
         return _rotated(_normed(k, layer.heads_norm[self._heads :], self._eps), rope), v
 
@@ -189,8 +197,8 @@ class PackedForward(Forward):
 
         parts = []
         for rows in x.split(_ROWS):
-            gate, up = _linear(_normed(rows, layer.feed_norm, self._eps), layer.gate_up).chunk(2, dim=-1)
-            parts.append(torch.addmm(rows, torch.nn.functional.silu(gate) * up, layer.down.t()))
+            gate, up = product(_normed(rows, layer.feed_norm, self._eps), layer.gate_up).chunk(2, dim=-1)
+            parts.append(product_onto(rows, torch.nn.functional.silu(gate) * up, layer.down))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _take(self, layer: Any) -> Layer:
@@ -198,7 +206,7 @@ class PackedForward(Forward):
         heads = [attention.q_norm.weight.expand(self._heads, -1), attention.k_norm.weight.expand(self._key_heads, -1)]
         import torch
 
-        return Layer(
+        taken = Layer(
             norm=layer.input_layernorm.weight,
             qkv=_fused([attention.q_proj, attention.k_proj, attention.v_proj]),
             heads_norm=torch.cat(heads),
@@ -207,6 +215,11 @@ class PackedForward(Forward):
             gate_up=_fused([feed.gate_proj, feed.up_proj]),
             down=feed.down_proj.weight,
         )
+        if not self._levers.float8:
+            return taken
+        matrices = (taken.qkv, taken.out, taken.gate_up, taken.down)
+        qkv, out, gate_up, down = (to_float8(matrix) for matrix in matrices)
+        return taken._replace(qkv=qkv, out=out, gate_up=gate_up, down=down)
 
 
 def _fused(parts: Sequence[Any]) -> Tensor:
@@ -217,13 +230,6 @@ def _fused(parts: Sequence[Any]) -> Tensor:
     for part, rows in zip(parts, whole.split([part.weight.shape[0] for part in parts]), strict=True):
         part.weight.data = rows
     return whole
-
-
-def _linear(x: Tensor, weight: Tensor) -> Tensor:
-    from torch.nn.functional import linear
-
-    result: Tensor = linear(x, weight)
-    return result
 
 
 def _normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -19,6 +19,7 @@ from qvec.embedders.loading import choose_device, choose_dtype, load_model, requ
 from qvec.embedders.model_folder import ModelFolder, read_folder
 from qvec.embedders.packed import PackedForward, can_pack
 from qvec.embedders.pooling import POOLINGS
+from qvec.embedders.products import has_float8
 from qvec.embedders.running import Runner, choose_budget
 from qvec.embedders.tokenizing import TokenWindows, load_tokenization, shared_prefix
 from qvec.embedders.weights import fingerprint
@@ -87,6 +88,8 @@ class TransformerEmbedder(Embedder):
         self.prompt_digest = folder.prompts.digest
         self._device = choose_device(device)
         self._levers = levers or default_levers(self._device.type)
+        if self._levers.float8 and not has_float8(self._device):
+            raise ConfigError(f"float8 needs an Ada or Hopper GPU, and the device is {self._device}: leave it off")
         self._tokenize = load_tokenization(folder)
         self._dtype = choose_dtype(dtype, self._device)
         _check_budget(batch_tokens)
@@ -250,7 +253,7 @@ def _checked_dim(asked: int | None, width: int) -> int:
 def _choose_forward(model: Any, folder: ModelFolder, levers: Levers) -> Forward:
     config = model.config
     if levers.packed and can_pack(config, folder.pooling):
-        return PackedForward(model, pinned=levers.pinned, compiled=levers.compiled)
+        return PackedForward(model, levers)
     # Some models turn Qwen3 into an encoder; either key says so.
     two_way = getattr(config, "is_causal", True) is False or getattr(config, "use_bidirectional_attention", False)
     named = (config.pad_token_id, config.eos_token_id)

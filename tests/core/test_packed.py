@@ -20,9 +20,12 @@ from qvec.embedders.attention import (  # noqa: E402
 )
 from qvec.embedders.compiling import CompiledLayer  # noqa: E402
 from qvec.embedders.forward import PaddedForward  # noqa: E402
+from qvec.embedders.graphs import Graphs, bucket, fill_up  # noqa: E402
+from qvec.embedders.levers import Levers  # noqa: E402
 from qvec.embedders.packed import PackedForward, can_pack  # noqa: E402
 from qvec.embedders.packing import Packed, pack, packed_batches  # noqa: E402
 from qvec.embedders.pooling import last  # noqa: E402
+from qvec.embedders.products import to_float8  # noqa: E402
 
 WORDS = 500
 CPU = torch.device("cpu")
@@ -194,7 +197,7 @@ def test_scaled_frequencies_give_the_padded_vectors():
 
 @pytest.mark.slow
 def test_a_compiled_layer_gives_the_padded_vectors_of_batches_of_any_shape(forwards):
-    compiled = PackedForward(small_qwen3(), compiled=True)
+    compiled = PackedForward(small_qwen3(), Levers(compiled=True))
     for lengths in ([700, 700, 1], [2000], [40] * 30):
         sequences = sequences_of(lengths)
         np.testing.assert_allclose(unit(compiled(sequences)), unit(forwards[0](sequences)), atol=1e-5)
@@ -234,3 +237,57 @@ def test_keys_behind_a_prefix_lie_as_the_kernel_reads_them():
     assert keys.flatten().tolist() == [8, 8, 0, 1, 8, 8, 2]
     assert values.flatten().tolist() == [9, 9, 0, 1, 9, 9, 2]
     assert (begin.tolist(), begin.dtype, before) == ([0, 4, 7], torch.int32, 2)
+
+
+def test_float8_weights_keep_vectors_close():
+    sequences = sequences_of([3, 40, 200])
+    exact = unit(PackedForward(small_qwen3())(sequences))
+    rough = unit(PackedForward(small_qwen3(), Levers(float8=True))(sequences))
+    assert 0.95 < (exact * rough).sum(axis=1).min() < 0.99999
+
+
+def test_float8_rows_keep_their_own_scale():
+    matrix = torch.tensor([[1e-4, -2e-4], [300.0, 7.0], [0.0, 0.0]])
+    found = to_float8(matrix)
+    np.testing.assert_allclose((found.values.float() * found.scales).numpy(), matrix.numpy(), rtol=0.07)
+
+
+@settings(deadline=None, derandomize=True)
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=20))
+def test_a_batch_filled_up_to_the_size_of_a_graph_is_a_sound_row(lengths):
+    row = pack(sequences_of(lengths), CPU)
+    tokens, sequences = bucket(row)
+    filled = fill_up(row, tokens, sequences)
+    assert len(filled.ids) == len(filled.positions) == tokens == sum(filled.lengths)
+    assert len(filled.lengths) == len(filled.starts) - 1 == sequences
+    assert min(filled.lengths) >= 1
+    assert filled.starts.dtype == torch.int32
+    assert filled.starts.diff().tolist() == filled.lengths
+    assert filled.lengths[: len(lengths)] == lengths
+
+
+def test_what_fills_a_batch_up_changes_no_vector(forwards):
+    sequences = sequences_of([9, 4, 20])
+    row = pack(sequences, CPU)
+    with torch.inference_mode():
+        filled = forwards[1]._run(fill_up(row, *bucket(row)), None)
+    np.testing.assert_allclose(unit(filled[:3]), unit(forwards[0](sequences)), atol=1e-5)
+
+
+def test_no_graph_is_recorded_away_from_cuda(forwards):
+    assert Graphs(forwards[1]._run)(pack(sequences_of([3]), CPU)) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("levers", [Levers(), Levers(graphs=True), Levers(compiled=True), Levers(float8=True)])
+def test_every_lever_on_cuda_stays_close_to_float32(levers, forwards):
+    packed = PackedForward(small_qwen3(torch.bfloat16).to("cuda"), levers)
+    for lengths in ([5], [9, 4, 20], [9, 3, 21], [700, 700, 1]):
+        sequences = sequences_of(lengths)
+        exact = unit(forwards[0](sequences))
+        for shared in (0, 4):
+            begun = [sequences[0][:4] + sequence for sequence in sequences]
+            expected = unit(forwards[0](begun)) if shared else exact
+            found = unit(packed(begun if shared else sequences, shared=shared).cpu())
+            assert (found * expected).sum(axis=1).min() > 0.95
