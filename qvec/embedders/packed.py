@@ -198,7 +198,7 @@ class PackedForward(Forward):
         parts = []
         for rows in x.split(_ROWS):
             gate, up = product(_normed(rows, layer.feed_norm, self._eps), layer.gate_up).chunk(2, dim=-1)
-            parts.append(product_onto(rows, torch.nn.functional.silu(gate) * up, layer.down))
+            parts.append(product_onto(rows, torch.nn.functional.silu(gate, inplace=True).mul_(up), layer.down))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _take(self, layer: Any) -> Layer:
@@ -235,7 +235,7 @@ def _fused(parts: Sequence[Any]) -> Tensor:
 def _normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     from torch.nn.functional import rms_norm
 
-    result: Tensor = rms_norm(x, (x.shape[-1],), None, eps) * weight
+    result: Tensor = rms_norm(x, (x.shape[-1],), None, eps).mul_(weight)
     return result
 
 
