@@ -83,7 +83,7 @@ def main() -> None:
     options = parser.parse_args()
     corpus = prepare(QUICK if options.quick else options.n, options.dim, options.seed, options.queries)
     rows = [row for backend in options.backend or STORES for row in measure(backend, corpus)]
-    path = write("frameworks", rows, seed=options.seed, out=options.out, module="benchmarks.frameworks")
+    path = write("frameworks", rows, seed=options.seed, out=options.out)
     print(f"\n{table(rows, list(dict.fromkeys(key for row in rows for key in row)))}\n\nwritten to {path}")
 
 

@@ -58,7 +58,7 @@ def measured(folder: Path, split: str | None, backend: str, options: argparse.Na
     for row in found:
         plain = {key: value for key, value in asdict(row).items() if key not in ("backend", "figures")}
         rows.append({"backend": backend, "split": split, "queries_of": whole, **plain, **row.figures})
-    report.write("quality", rows, seed=options.seed, out=options.out, module="benchmarks.quality")
+    report.write("quality", rows, seed=options.seed, out=options.out)
     print(f"{backend} {judged.name}: {time.perf_counter() - started:.0f} s", flush=True)
     return rows
 

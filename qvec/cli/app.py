@@ -25,6 +25,7 @@ COMMANDS = {
     "eval": ("qvec.cli.evaluate", "Measure retrieval quality on judged queries."),
     "tune": ("qvec.cli.tune", "Measure an index's recall against its speed, and choose."),
     "doctor": ("qvec.cli.doctor", "Tell what is installed, configured and reachable."),
+    "bench": ("qvec.cli.bench", "Measure how fast models run here."),
     "completion": ("qvec.cli.completion", "Print the shell's completion script."),
 }
 

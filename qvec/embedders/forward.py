@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,8 +17,26 @@ if TYPE_CHECKING:
 class Forward(Protocol):
     """Run a model over one batch. Whatever does so, with padding or without, can stand behind `TransformerEmbedder`."""
 
-    def __call__(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """Return each sequence's pooled hidden state, float32 ``(len(sequences), width)``, on the model's device."""
+    @abstractmethod
+    def __call__(self, sequences: Sequence[Sequence[int]], *, shared: int = 0) -> Tensor:
+        """Return each sequence's pooled hidden state, float32 ``(len(sequences), width)``, on the model's device.
+
+        Args:
+            sequences: token ids, one or more in each.
+            shared: leading tokens in which all sequences are known to agree; they may be computed once.
+        """
+
+    @abstractmethod
+    def batches(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
+        """Cut texts of these lengths into batches that cost at most `budget` tokens each; a longer text goes alone.
+
+        Returns:
+            Positions, longest text first, so that a lack of memory shows at once.
+        """
+
+    @abstractmethod
+    def cost(self, lengths: Sequence[int]) -> int:
+        """Count the tokens that a batch of these lengths computes, padding included."""
 
 
 class PaddedForward(Forward):
@@ -38,7 +57,7 @@ class PaddedForward(Forward):
         self._pad = pad
         self._causal = causal
 
-    def __call__(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+    def __call__(self, sequences: Sequence[Sequence[int]], *, shared: int = 0) -> Tensor:
         """Return each sequence's pooled hidden state, float32 ``(len(sequences), width)``, on the model's device."""
         import torch
 
@@ -53,6 +72,14 @@ class PaddedForward(Forward):
             attended = None if self._causal or mask.all() else seen
             hidden = self._model(input_ids=torch.from_numpy(ids).to(device), attention_mask=attended).last_hidden_state
             return self._pool(hidden, seen)
+
+    def batches(self, lengths: Sequence[int], budget: int) -> list[list[int]]:
+        """Cut texts into batches of at most `budget` tokens, padding included, longest text first."""
+        return token_batches(lengths, budget)
+
+    def cost(self, lengths: Sequence[int]) -> int:
+        """Count the tokens that a batch of these lengths computes, padding included."""
+        return max(lengths) * len(lengths)
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -139,16 +139,8 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _check_room(path: Path, device: Any, dtype: Any) -> None:
-    needed = parameter_count(path) * dtype.itemsize
-    free = _free_bytes(device, Path("/proc/meminfo"))
-    if free is not None and needed > free:
-        raise EmbeddingError(
-            f"{path} needs {needed / 1e9:.1f} GB as {dtype}, {free / 1e9:.1f} GB are free on {device}: {_LESS}"
-        )
-
-
-def _free_bytes(device: Any, meminfo: Path) -> int | None:
+def free_bytes(device: Any, meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Return the memory that is free on a device; None where the system does not tell."""
     if device.type == "cuda":
         import torch
 
@@ -158,6 +150,15 @@ def _free_bytes(device: Any, meminfo: Path) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _check_room(path: Path, device: Any, dtype: Any) -> None:
+    needed = parameter_count(path) * dtype.itemsize
+    free = free_bytes(device)
+    if free is not None and needed > free:
+        raise EmbeddingError(
+            f"{path} needs {needed / 1e9:.1f} GB as {dtype}, {free / 1e9:.1f} GB are free on {device}: {_LESS}"
+        )
 
 
 def _check_whole(folder: ModelFolder, report: Mapping[str, Any]) -> None:

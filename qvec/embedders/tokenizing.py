@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
 
 from qvec.embedders.model_folder import ModelFolder
 from qvec.errors import EmbeddingError
 
 QWEN3_END = "<|endoftext|>"
+# Enough for several batches, few enough that a device waits little for the first.
+_WINDOW = 2048
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
@@ -42,6 +46,54 @@ class Tokenization:
             if not found:
                 raise EmbeddingError(f"text {position} is empty to this model's tokenizer, which marks no ends")
         return ids
+
+
+class TokenWindows:
+    """Many texts tokenized in windows, those ahead in a thread while the caller computes.
+
+    Iterate over it within ``with``: it gives the position of a window's first text, and the ids of its texts.
+    """
+
+    def __init__(
+        self, tokenize: Callable[[Sequence[str]], list[list[int]]], texts: Sequence[str], *, overlap: bool
+    ) -> None:
+        """Take texts.
+
+        Args:
+            tokenize: texts to ids.
+            texts: they.
+            overlap: use windows and a thread; without, all texts are one window.
+        """
+        self._tokenize = tokenize
+        self._texts = texts
+        self._size = _WINDOW if overlap else max(1, len(texts))
+        self._thread = ThreadPoolExecutor(1) if len(texts) > self._size else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> Iterator[tuple[int, list[list[int]]]]:
+        firsts = range(0, len(self._texts), self._size)
+        windows = [self._texts[first : first + self._size] for first in firsts]
+        if self._thread is None:
+            yield from ((first, self._tokenize(window)) for first, window in zip(firsts, windows, strict=True))
+            return
+        futures = deque(self._thread.submit(self._tokenize, window) for window in windows)
+        for first in firsts:
+            yield first, futures.popleft().result()
+
+
+def shared_prefix(begun: list[int], sequences: Sequence[list[int]]) -> int:
+    """Count the leading tokens that a prompt, tokenized alone, and all sequences have in common.
+
+    The prompt's last characters may have merged with a text's first, so its own tokens do not say.
+    """
+    ends = (begun, min(sequences, default=[]), max(sequences, default=[]))
+    return next((at for at, tokens in enumerate(zip(*ends, strict=False)) if len(set(tokens)) > 1), min(map(len, ends)))
 
 
 def load_tokenization(folder: ModelFolder) -> Tokenization:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,25 +10,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qvec.embedder import Embedder
-from qvec.embedders.forward import Forward, PaddedForward, token_batches
+from qvec.embedders.forward import Forward, PaddedForward
 from qvec.embedders.hub import EXAMPLE, find_folder
 from qvec.embedders.inputs import check_lengths, check_texts
 from qvec.embedders.instructions import Prompts, with_default
-from qvec.embedders.loading import choose_device, choose_dtype, is_out_of_memory, load_model, require_packages
+from qvec.embedders.levers import Levers, default_levers
+from qvec.embedders.loading import choose_device, choose_dtype, load_model, require_packages
 from qvec.embedders.model_folder import ModelFolder, read_folder
+from qvec.embedders.packed import PackedForward, can_pack
 from qvec.embedders.pooling import POOLINGS
-from qvec.embedders.tokenizing import load_tokenization
+from qvec.embedders.products import has_float8
+from qvec.embedders.running import Runner, choose_budget
+from qvec.embedders.tokenizing import TokenWindows, load_tokenization, shared_prefix
 from qvec.embedders.weights import fingerprint
-from qvec.errors import ConfigError, EmbeddingError
+from qvec.errors import ConfigError, EmbeddingError, TextTooLongError
 from qvec.types import Vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LEAST_DIM = 32
-# The CPU's figure was measured; a GPU wants enough tokens at once to hide its host's work.
-_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 65_536}
-_logger = logging.getLogger(__name__)
 
 
 class TransformerEmbedder(Embedder):
@@ -52,6 +52,7 @@ class TransformerEmbedder(Embedder):
         max_tokens: int | None = None,
         batch_tokens: int | None = None,
         revision: str | None = None,
+        levers: Levers | None = None,
     ) -> None:
         """Load a model.
 
@@ -66,8 +67,9 @@ class TransformerEmbedder(Embedder):
                 language model that was not made for embedding.
             prompts: prefixes in place of the folder's, such as ``Prompts(query="query: ", document="passage: ")``.
             max_tokens: a window narrower than the model's own.
-            batch_tokens: most tokens in one forward pass, padding included; None suits the device.
+            batch_tokens: most tokens in one forward pass, padding included; None suits the device and its free memory.
             revision: branch, tag or commit on the hub.
+            levers: what to speed up by; None takes what pays on the device.
 
         Raises:
             ConfigError: an argument is out of range.
@@ -85,12 +87,19 @@ class TransformerEmbedder(Embedder):
         self._prompts = with_default(folder.prompts, instruction)
         self.prompt_digest = folder.prompts.digest
         self._device = choose_device(device)
-        self.batch_tokens = _checked_budget(batch_tokens, self._device.type)
+        self._levers = levers or default_levers(self._device.type)
+        if self._levers.float8 and not has_float8(self._device):
+            raise ConfigError(f"float8 needs an Ada or Hopper GPU, and the device is {self._device}: leave it off")
         self._tokenize = load_tokenization(folder)
-        loaded = load_model(folder, self._device, choose_dtype(dtype, self._device))
+        self._dtype = choose_dtype(dtype, self._device)
+        _check_budget(batch_tokens)
+        loaded = load_model(folder, self._device, self._dtype)
+        self._config = loaded.config
         self.dim = _checked_dim(dim, loaded.config.hidden_size)
         self.revision = fingerprint(folder.path, folder.config)
-        self._forward: Forward = _padded_forward(loaded, folder)
+        self._forward = _choose_forward(loaded, folder, self._levers)
+        budget = batch_tokens or choose_budget(loaded.config, self._device, self._dtype)
+        self._runner = Runner(self._forward, budget=budget, model=model, device=self._device)
         # Two passes at once would need twice the memory and be no faster.
         self._one_pass = threading.Lock()
 
@@ -102,13 +111,46 @@ class TransformerEmbedder(Embedder):
         """What goes before queries and documents."""
         return self._prompts
 
+    @property
+    def batch_tokens(self) -> int:
+        """Most tokens in one forward pass; fewer than at first when memory did not suffice."""
+        return self._runner.budget
+
+    @property
+    def device(self) -> Any:
+        """The torch device that computes."""
+        return self._device
+
+    @property
+    def dtype(self) -> Any:
+        """The torch number format of the weights."""
+        return self._dtype
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration, as transformers reads it."""
+        return self._config
+
+    @property
+    def runner(self) -> Runner:
+        """What takes token ids through the model; for measuring."""
+        return self._runner
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's token ids as a document's, prefix and special tokens included.
+
+        Raises:
+            EmbeddingError: a text is no string, or holds NUL or a lone surrogate.
+        """
+        return self._tokenize([self._prompts.document + text for text in check_texts(texts)])
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens as a document's, prefix and special tokens included.
 
         Raises:
             EmbeddingError: a text is no string, or holds NUL or a lone surrogate.
         """
-        return [len(ids) for ids in self._ids(texts, self._prompts.document)]
+        return self._lengths(check_texts(texts), self._prompts.document)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         """Embed documents; newlines and indentation count.
@@ -120,7 +162,7 @@ class TransformerEmbedder(Embedder):
             TextTooLongError: a text is over `max_tokens`.
             EmbeddingError: a text cannot be embedded, or memory does not suffice for it.
         """
-        return self._encode(self._ids(texts, self._prompts.document))
+        return self._encode(texts, self._prompts.document)
 
     def encode_query(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
         """Embed queries.
@@ -139,39 +181,44 @@ class TransformerEmbedder(Embedder):
             TextTooLongError: a query is over `max_tokens`, its instruction included.
             EmbeddingError: a query cannot be embedded, or memory does not suffice for it.
         """
-        return self._encode(self._ids(texts, self._prompts.query_prefix(instruction)))
+        return self._encode(texts, self._prompts.query_prefix(instruction))
 
-    def _ids(self, texts: Sequence[str], prefix: str) -> list[list[int]]:
-        return self._tokenize([prefix + text for text in check_texts(texts)])
+    def _lengths(self, texts: Sequence[str], prefix: str) -> list[int]:
+        return [len(ids) for ids in self._tokenize([prefix + text for text in texts])]
 
-    def _encode(self, sequences: list[list[int]]) -> Vectors:
-        lengths = [len(ids) for ids in sequences]
-        check_lengths(lengths, self.max_tokens)
-        if not sequences:
+    def _encode(self, texts: Sequence[str], prefix: str) -> Vectors:
+        checked = check_texts(texts)
+        if not checked:
             return np.zeros((0, self.dim), dtype=np.float32)
-        batches = token_batches(lengths, self.batch_tokens)
-        with self._one_pass:
-            parts = [part for batch in batches for part in self._run([sequences[at] for at in batch])]
-        # One copy for all, so that a GPU never waits for the host between batches.
-        sorted_rows = _unit_rows(parts)
-        rows = np.empty_like(sorted_rows)
-        rows[[at for batch in batches for at in batch]] = sorted_rows
-        return rows
-
-    def _run(self, batch: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Embed a batch, in halves where memory does not suffice for the whole."""
+        distinct = list(dict.fromkeys(checked)) if self._levers.deduplicate else checked
+        windows = TokenWindows(self._tokenize, [prefix + text for text in distinct], overlap=self._levers.overlap)
         try:
-            return [self._forward(batch)[:, : self.dim]]
-        except (RuntimeError, IndexError) as exc:
-            if not is_out_of_memory(exc):
-                raise EmbeddingError(f"{self.model_id} failed on {self._device}: {exc}") from exc
-            if len(batch) == 1:
-                raise EmbeddingError(
-                    f"no memory on {self._device} for a text of {len(batch[0])} tokens: chunk it, or lower max_tokens"
-                ) from exc
-        _logger.warning("out of memory with %d texts on %s: halving; lower batch_tokens", len(batch), self._device)
-        half = len(batch) // 2
-        return [*self._run(batch[:half]), *self._run(batch[half:])]
+            rows = self._embed(windows, prefix)
+        except TextTooLongError:
+            # Its positions are those of one window's distinct texts; name all of the call's.
+            check_lengths(self._lengths(checked, prefix), self.max_tokens)
+            raise
+        if len(distinct) == len(checked):
+            return rows
+        place = {text: at for at, text in enumerate(distinct)}
+        return rows[[place[text] for text in checked]]
+
+    def _embed(self, windows: TokenWindows, prefix: str) -> Vectors:
+        order: list[int] = []
+        parts: list[Tensor] = []
+        begun = self._tokenize([prefix])[0] if prefix and self._levers.shared_prefix else []
+        with windows, self._one_pass:
+            for first, sequences in windows:
+                check_lengths([len(ids) for ids in sequences], self.max_tokens)
+                shared = shared_prefix(begun, sequences)
+                places, found = self._runner(sequences, dim=self.dim, shared=shared)
+                order += [first + at for at in places]
+                parts += found
+            # One copy for all, so that a GPU never waits for the host between batches.
+            sorted_rows = _unit_rows(parts)
+        rows = np.empty_like(sorted_rows)
+        rows[order] = sorted_rows
+        return rows
 
 
 def _complete(folder: ModelFolder, pooling: str | None, prompts: Prompts | None) -> ModelFolder:
@@ -191,10 +238,9 @@ def _checked_window(asked: int | None, limit: int) -> int:
     return limit if asked is None else asked
 
 
-def _checked_budget(asked: int | None, device: str) -> int:
+def _check_budget(asked: int | None) -> None:
     if asked is not None and asked < 1:
         raise ConfigError(f"batch_tokens={asked}: a batch takes at least one token")
-    return _BATCH_TOKENS.get(device, _BATCH_TOKENS["cpu"]) if asked is None else asked
 
 
 def _checked_dim(asked: int | None, width: int) -> int:
@@ -204,8 +250,10 @@ def _checked_dim(asked: int | None, width: int) -> int:
     return width if asked is None else asked
 
 
-def _padded_forward(model: Any, folder: ModelFolder) -> PaddedForward:
+def _choose_forward(model: Any, folder: ModelFolder, levers: Levers) -> Forward:
     config = model.config
+    if levers.packed and can_pack(config, folder.pooling):
+        return PackedForward(model, levers)
     # Some models turn Qwen3 into an encoder; either key says so.
     two_way = getattr(config, "is_causal", True) is False or getattr(config, "use_bidirectional_attention", False)
     named = (config.pad_token_id, config.eos_token_id)
