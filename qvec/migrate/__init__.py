@@ -3,9 +3,12 @@
 from qvec.migrate.copying import CopyJob, CopyPlan, CopyProgress, CopyReport, copy, copy_errors, plan_copy, undo_copy
 from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
+from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach
 from qvec.migrate.planning import Plan, Storage, plan
 
 __all__ = [
+    "AttachJob",
+    "AttachReport",
     "CopyJob",
     "CopyPlan",
     "CopyProgress",
@@ -15,9 +18,12 @@ __all__ = [
     "Plan",
     "Storage",
     "VerificationError",
+    "attach",
     "copy",
     "copy_errors",
+    "detach",
     "plan",
+    "plan_attach",
     "plan_copy",
     "undo_copy",
 ]

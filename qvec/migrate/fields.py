@@ -12,7 +12,7 @@ from uuid import UUID
 
 from qvec.documents import content_digest, to_document
 from qvec.errors import InvalidInputError
-from qvec.types import Document
+from qvec.types import TITLE, Document
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
 
@@ -63,8 +63,12 @@ class FieldMap:
         return _FIELD.sub(lambda match: "" if row.get(match[1]) is None else str(plain(row[match[1]])), self.text)
 
     def metadata_columns(self, columns: Iterable[str]) -> list[str]:
-        """Choose the columns of the metadata: all but the text and an id of one column, which say nothing more."""
-        own = {*(self.id if len(self.id) == 1 else ()), *(() if self.is_template else (self.text,))}
+        """Choose the columns of the metadata: all but the text and an id of one column, which say nothing more.
+
+        Nor the title, where a template has it: metadata's title is embedded above the text, so it would count twice.
+        """
+        held = [name for name in self.text_columns if name == TITLE] if self.is_template else [self.text]
+        own = {*(self.id if len(self.id) == 1 else ()), *held}
         return list(self.metadata) if self.metadata is not None else [name for name in columns if name not in own]
 
     def metadata_of(self, row: Mapping[str, object]) -> dict[str, object]:
