@@ -22,6 +22,7 @@ COMMANDS = {
     "collections": ("qvec.cli.collections", "List the collections of a database."),
     "describe": ("qvec.cli.collections", "Show a collection's model, shape and size."),
     "delete": ("qvec.cli.delete", "Delete documents, or a whole collection."),
+    "migrate": ("qvec.cli.migrate", "Search tables where they stand, and copy from store to store."),
     "doctor": ("qvec.cli.doctor", "Tell what is installed, configured and reachable."),
     "completion": ("qvec.cli.completion", "Print the shell's completion script."),
 }

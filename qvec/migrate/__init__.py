@@ -3,7 +3,7 @@
 from qvec.migrate.copying import CopyJob, CopyPlan, CopyProgress, CopyReport, copy, copy_errors, plan_copy, undo_copy
 from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
-from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach
+from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
 from qvec.migrate.planning import Plan, Storage, plan
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "plan",
     "plan_attach",
     "plan_copy",
+    "plan_detach",
     "undo_copy",
 ]

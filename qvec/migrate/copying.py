@@ -24,7 +24,7 @@ from qvec.migrate.source import Record, Source
 from qvec.migrate.vectors import Choice, choose
 from qvec.migrate.verify import verify
 from qvec.migrate.writing import Batch, Preparer, write
-from qvec.registry import open_adapter
+from qvec.registry import DEFAULT_MODEL, open_adapter
 from qvec.types import CollectionSpec
 from qvec.uri import URI
 
@@ -100,6 +100,8 @@ class CopyJob:
         model: makes the vectors; None takes the target's, or carries the source's.
         dim: width of the model's vectors.
         embedder: a model that is loaded already, instead of `model` and `dim`.
+        default_model: for a new collection whose source has no vectors to carry.
+        default_dim: width to cut the default model's vectors to.
         journal: the state file; None: one under ``./.qvec/migrate``, named after the copy.
     """
 
@@ -113,6 +115,8 @@ class CopyJob:
     model: str | None = None
     dim: int | None = None
     embedder: Embedder | None = None
+    default_model: str = DEFAULT_MODEL
+    default_dim: int | None = None
     journal: str | Path | None = None
 
     @property
@@ -256,7 +260,16 @@ class _Opened:
 
     def choose(self) -> Choice:
         job = self.job
-        return choose(job.collection, self.source.spec, self.held, model=job.model, dim=job.dim, embedder=job.embedder)
+        return choose(
+            job.collection,
+            self.source.spec,
+            self.held,
+            model=job.model,
+            dim=job.dim,
+            embedder=job.embedder,
+            default_model=job.default_model,
+            default_dim=job.default_dim,
+        )
 
     def make(self, choice: Choice, journal: Journal) -> None:
         """Make the collection, noted beforehand, so that one that was made is always known to be ours."""

@@ -59,9 +59,11 @@ class AttachJob:
         collection: the name to search it by.
         schema: of the table; None: the first in the search path that has it.
         fields: which columns become what; the id is the primary key unless it names unique columns.
-        model: makes the vectors; None takes the default.
+        model: makes the vectors; None takes `default_model`.
         dim: width to cut them to.
         embedder: a model that is loaded already, instead of `model` and `dim`.
+        default_model: for a table that is not attached yet.
+        default_dim: width to cut the default model's vectors to.
         in_table: add columns to the table itself; else a companion table holds vectors and tokens.
         index: of the vectors; ``"auto"`` builds HNSW from 10,000 rows on.
     """
@@ -74,6 +76,8 @@ class AttachJob:
     model: str | None = None
     dim: int | None = None
     embedder: Embedder | None = None
+    default_model: str = DEFAULT_MODEL
+    default_dim: int | None = None
     in_table: bool = False
     index: IndexSpec = field(default_factory=IndexSpec)
 
@@ -173,7 +177,7 @@ def detach(url: str, collection: str) -> None:
         if table is None:
             raise CollectionNotFoundError(f"no table is attached as {collection!r}")
         with _locked(connection, table.number), connection.begin():
-            for statement in plan_detach(table):
+            for statement in _undoing(table):
                 run(connection, statement)
             (rest,) = run(connection, "SELECT count(*) FROM qvec_attached").one()
             if not rest:
@@ -185,8 +189,20 @@ def detach(url: str, collection: str) -> None:
                     _drop_extension(connection)
 
 
-def plan_detach(table: PgTable) -> list[str]:
-    """Write the statements that detach a table."""
+def plan_detach(url: str, collection: str) -> list[str]:
+    """Write the statements that `detach` would send.
+
+    Raises:
+        CollectionNotFoundError: no table is attached under this name.
+    """
+    with _connected(url) as connection:
+        table = _attached(connection, collection)
+    if table is None:
+        raise CollectionNotFoundError(f"no table is attached as {collection!r}")
+    return [statement.replace("%%", "%") for statement in _undoing(table)]
+
+
+def _undoing(table: PgTable) -> list[str]:
     number = int(table.number)
     return [
         *table.teardown(),
@@ -252,7 +268,8 @@ def _attached(connection: sa.Connection, collection: str) -> PgTable | None:
 
 def _embedder(job: AttachJob, found: PgTable | None) -> Embedder:
     if found is None:
-        return job.embedder or load_embedder(job.model or DEFAULT_MODEL, dim=job.dim)
+        dim = job.dim if job.model else job.dim or job.default_dim
+        return job.embedder or load_embedder(job.model or job.default_model, dim=dim)
     adapter = open_adapter(job.url)
     try:
         spec = adapter.describe_collection(job.collection)
@@ -355,7 +372,8 @@ def _build_indexes(connection: sa.Connection, table: PgTable, index: IndexSpec) 
     wants_hnsw = index.kind == "hnsw" or (index.kind == "auto" and count >= INDEX_FROM)
     state = (
         "SELECT coalesce(bool_or(i.indisvalid), false), count(*) FROM pg_class c "
-        "JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_class t ON t.oid = i.indrelid WHERE c.relname = %(name)s AND t.oid = to_regclass(%(table)s)"
+        "JOIN pg_index i ON i.indexrelid = c.oid "
+        "JOIN pg_class t ON t.oid = i.indrelid WHERE c.relname = %(name)s AND t.oid = to_regclass(%(table)s)"
     )
     with connection.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as alone:
         for name, statement in table.index(hnsw=wants_hnsw):

@@ -40,6 +40,8 @@ def choose(
     model: str | None = None,
     dim: int | None = None,
     embedder: Embedder | None = None,
+    default_model: str = DEFAULT_MODEL,
+    default_dim: int | None = None,
 ) -> Choice:
     """Carry vectors where the passports of both sides agree, else embed with the model asked for or the target's.
 
@@ -47,9 +49,11 @@ def choose(
         name: of the target.
         source: the source's spec; None where it has no vectors.
         target: the target's spec; None where it is not there yet.
-        model: asked for; None takes the target's, the source's, else the default.
+        model: asked for; None takes the target's, the source's, else `default_model`.
         dim: asked for.
         embedder: a model that is loaded already, instead of `model` and `dim`.
+        default_model: where neither side says.
+        default_dim: of the default model.
 
     Raises:
         PassportMismatchError: the target's vectors come from another model than the one asked for.
@@ -58,7 +62,7 @@ def choose(
     """
     if embedder is None and (model is not None or dim is not None):
         known = (target and target.passport) or (source and source.passport)
-        embedder = load_embedder(model or (known.model_id if known else DEFAULT_MODEL), dim=dim)
+        embedder = load_embedder(model or (known.model_id if known else default_model), dim=dim)
     if target is not None:
         if embedder is not None:
             check_passport(target, embedder)
@@ -69,7 +73,7 @@ def choose(
         same = embedder is None or _same_model(source.passport, passport_of(embedder))
         if same:
             return Choice(replace(source, name=name), None)
-    made = embedder or load_embedder(DEFAULT_MODEL)
+    made = embedder or load_embedder(default_model, dim=default_dim)
     return Choice(CollectionSpec(name, made.dim, passport=passport_of(made)), made)
 
 
