@@ -1,4 +1,4 @@
-"""``qvec migrate``: copy, plan, attach and detach."""
+"""``qvec migrate``: copy, plan, attach, detach and sync."""
 
 from __future__ import annotations
 
@@ -181,6 +181,7 @@ def plan(
 @click.option("--collection", required=True, metavar="NAME", help="The name to search the table by.")
 @model_options
 @click.option("--in-table", is_flag=True, help="Add columns to the table itself, not a companion table.")
+@click.option("--triggers", is_flag=True, help="Queue the rows that change, for qvec migrate sync.")
 @click.option("--index", type=click.Choice(["auto", "hnsw", "flat"]), default="auto", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the SQL, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -195,6 +196,7 @@ def attach(
     model: str | None,
     dim: int | None,
     in_table: bool,
+    triggers: bool,
     index: str,
     dry_run: bool,
     as_json: bool,
@@ -219,6 +221,7 @@ def attach(
         default_model=settings.model,
         default_dim=settings.dim,
         in_table=in_table,
+        triggers=triggers,
         index=kinds.get(index, IndexSpec()),
     )
     if dry_run:
@@ -249,6 +252,37 @@ def detach(url: str, collection: str, dry_run: bool, as_json: bool) -> None:
         return
     api.detach(url, collection)
     _tell({"collection": collection, "detached": True}, [f"detached {collection}"], as_json=as_json)
+
+
+@migrate.command()
+@click.argument("url")
+@click.argument("collection")
+@click.option("--every", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Stay, and look again so often.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each look.")
+def sync(url: str, collection: str, every: float | None, as_json: bool) -> None:
+    """Bring the vectors of rows that were written since the attach up to date; several may run at once."""
+    from qvec import migrate as api
+    from qvec.errors import BackendConnectionError, EndpointError
+
+    wait = every or 0.0
+    while True:
+        try:
+            report = api.sync(url, collection)
+        except (BackendConnectionError, EndpointError) as exc:
+            if every is None:
+                raise
+            wait = min(2 * wait, 60.0)
+            click.echo(f"qvec: {exc}; again in {wait:.0f} s", err=True)
+        else:
+            wait = every or 0.0
+            line = (
+                f"{collection}: {report.embedded:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} "
+                f"deleted, {report.failed:,} failed; {report.waiting:,} waiting, the oldest for {report.lag:.1f} s"
+            )
+            _tell(asdict(report), [line], as_json=as_json)
+        if every is None:
+            return
+        time.sleep(wait)
 
 
 class Progress:

@@ -4,6 +4,7 @@ from qvec.migrate.copying import CopyJob, CopyPlan, CopyProgress, CopyReport, co
 from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
+from qvec.migrate.pg_sync import SyncReport, sync
 from qvec.migrate.planning import Plan, Storage, plan
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "MigrationError",
     "Plan",
     "Storage",
+    "SyncReport",
     "VerificationError",
     "attach",
     "copy",
@@ -26,5 +28,6 @@ __all__ = [
     "plan_attach",
     "plan_copy",
     "plan_detach",
+    "sync",
     "undo_copy",
 ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,11 @@ from qvec.migrate.copying import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.pg_rows import Outcome, Row, Rows, run
-from qvec.migrate.pg_table import STATE, PgTable
-from qvec.migrate.sql import engine_of, sql_errors
+from qvec.migrate.pg_session import attached, connected, locked
+from qvec.migrate.pg_table import STATE, PgTable, quoted
 from qvec.passport import check_passport, passport_of
 from qvec.registry import DEFAULT_MODEL, load_embedder, open_adapter
-from qvec.types import CollectionSpec, IndexSpec
+from qvec.types import TITLE, CollectionSpec, IndexSpec
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -31,7 +30,6 @@ INDEX_FROM = 10_000
 
 _BATCH = 256
 _ERRORS = 1000
-_LOCK = 0x71766D67  # "qvmg"
 
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
@@ -65,6 +63,7 @@ class AttachJob:
         default_model: for a table that is not attached yet.
         default_dim: width to cut the default model's vectors to.
         in_table: add columns to the table itself; else a companion table holds vectors and tokens.
+        triggers: queue the rows that change, for `sync`.
         index: of the vectors; ``"auto"`` builds HNSW from 10,000 rows on.
     """
 
@@ -79,6 +78,7 @@ class AttachJob:
     default_model: str = DEFAULT_MODEL
     default_dim: int | None = None
     in_table: bool = False
+    triggers: bool = False
     index: IndexSpec = field(default_factory=IndexSpec)
 
 
@@ -121,15 +121,15 @@ def attach(job: AttachJob, *, progress: Callable[[CopyProgress], None] | None = 
     """
     started = time.monotonic()
     check_name(job.collection)
-    with _connected(job.url) as connection:
+    with connected(job.url) as connection:
         table = _described(connection, job)
-        found = _attached(connection, job.collection)
-        embedder = _embedder(job, found)
+        found = attached(connection, job.collection)
+        embedder = embedder_of(job, found)
         if found is None:
             found = _set_up(connection, job, table, embedder)
         elif (found.schema, found.name) != (table.schema, table.name):
             raise MigrationError(f"the collection {job.collection!r} is attached to {found.schema}.{found.name}")
-        with _locked(connection, found.number):
+        with locked(connection, found.number):
             report = _backfill(connection, Rows(found, embedder), progress)
             _build_indexes(connection, found, job.index)
             run(connection, "UPDATE qvec_attached SET is_done = true WHERE number = %(n)s", {"n": found.number})
@@ -150,10 +150,10 @@ def plan_attach(job: AttachJob) -> list[str]:
         QvecError: as `attach` says.
     """
     check_name(job.collection)
-    with _connected(job.url) as connection:
+    with connected(job.url) as connection:
         table = _described(connection, job)
-        found = _attached(connection, job.collection)
-        embedder = _embedder(job, found)
+        found = attached(connection, job.collection)
+        embedder = embedder_of(job, found)
     table = found or replace(table, dim=embedder.dim)
     indexes = [statement for _, statement in table.index(hnsw=job.index.kind != "flat")]
     setup = [] if found else table.setup()
@@ -172,11 +172,11 @@ def detach(url: str, collection: str) -> None:
         CollectionNotFoundError: no table is attached under this name.
         MigrationError: an attach is at work on it.
     """
-    with _connected(url) as connection:
-        table = _attached(connection, collection)
+    with connected(url) as connection:
+        table = attached(connection, collection)
         if table is None:
             raise CollectionNotFoundError(f"no table is attached as {collection!r}")
-        with _locked(connection, table.number), connection.begin():
+        with locked(connection, table.number), connection.begin():
             for statement in _undoing(table):
                 run(connection, statement)
             (rest,) = run(connection, "SELECT count(*) FROM qvec_attached").one()
@@ -195,8 +195,8 @@ def plan_detach(url: str, collection: str) -> list[str]:
     Raises:
         CollectionNotFoundError: no table is attached under this name.
     """
-    with _connected(url) as connection:
-        table = _attached(connection, collection)
+    with connected(url) as connection:
+        table = attached(connection, collection)
     if table is None:
         raise CollectionNotFoundError(f"no table is attached as {collection!r}")
     return [statement.replace("%%", "%") for statement in _undoing(table)]
@@ -211,22 +211,7 @@ def _undoing(table: PgTable) -> list[str]:
     ]
 
 
-@contextmanager
-def _connected(url: str) -> Iterator[sa.Connection]:
-    engine = engine_of(url)
-    shown = engine.url.render_as_string(hide_password=True)
-    if engine.dialect.name != "postgresql":
-        raise InvalidInputError(f"{shown}: only a PostgreSQL table can be attached; copy this one")
-    try:
-        with sql_errors(shown), engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
 def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
-    from qvec.migrate.pg_table import quoted
-
     name = (quoted(job.schema, job.table) if job.schema else quoted(job.table)).replace("%%", "%")
     columns = run(connection, _COLUMNS, {"name": name}).all()
     if not columns:
@@ -247,26 +232,13 @@ def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
     connection.rollback()
     return PgTable(
         str(columns[0][0]), str(columns[0][1]), key, fields, 0, 0, in_table=job.in_table,
+        triggers=job.triggers, title=tuple(name for name in fields.metadata_columns(types) if name == TITLE),
         m=job.index.m, ef_construction=job.index.ef_construction,
     )  # fmt: skip
 
 
-def _attached(connection: sa.Connection, collection: str) -> PgTable | None:
-    (is_there,) = run(connection, "SELECT to_regclass('qvec_attached') IS NOT NULL").one()
-    found = (
-        run(
-            connection,
-            "SELECT form FROM qvec_attached JOIN qvec_collections USING (number) WHERE name = %(name)s",
-            {"name": collection},
-        ).one_or_none()
-        if is_there
-        else None
-    )
-    connection.rollback()
-    return PgTable.from_form(str(found[0])) if found else None
-
-
-def _embedder(job: AttachJob, found: PgTable | None) -> Embedder:
+def embedder_of(job: AttachJob, found: PgTable | None) -> Embedder:
+    """Load the model that a table is attached with, or is to be."""
     if found is None:
         dim = job.dim if job.model else job.dim or job.default_dim
         return job.embedder or load_embedder(job.model or job.default_model, dim=dim)
@@ -317,21 +289,6 @@ def _make_collection(adapter: Adapter, job: AttachJob, embedder: Embedder) -> No
             f"the collection {job.collection!r} is there already and holds documents: choose another name"
         )
     check_passport(adapter.describe_collection(job.collection), embedder)
-
-
-@contextmanager
-def _locked(connection: sa.Connection, number: int) -> Iterator[None]:
-    values = {"lock": _LOCK, "number": number}
-    (is_ours,) = run(connection, "SELECT pg_try_advisory_lock(%(lock)s::int, %(number)s::int)", values).one()
-    connection.rollback()
-    if not is_ours:
-        raise MigrationError("another attach or detach of this collection is at work: wait for it")
-    try:
-        yield
-    finally:
-        connection.rollback()
-        run(connection, "SELECT pg_advisory_unlock(%(lock)s::int, %(number)s::int)", values)
-        connection.rollback()
 
 
 def _backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyProgress], None] | None) -> AttachReport:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -56,6 +56,20 @@ class Outcome:
     failed: int = 0
 
 
+Part: TypeAlias = tuple[Document, int]
+"""A record of a row, and where its text starts in the row's, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What rows became: those that changed, their records, vectors by record, and reasons by row."""
+
+    changed: list[Row]
+    parts: list[tuple[Row, list[Part]]]
+    vectors: dict[str, Vector]
+    errors: dict[str, str]
+
+
 class Rows:
     """Writes the rows of one attached table; a batch is one transaction with the position that it reaches."""
 
@@ -70,10 +84,22 @@ class Rows:
         """The statement that writes a row's vector and tokens."""
         return self._update() if self.table.in_table else self._insertion()
 
-    def write(self, connection: sa.Connection, rows: Sequence[Row], position: str | None) -> Outcome:
+    def write(self, connection: sa.Connection, rows: Sequence[Row], position: str) -> Outcome:
         """Bring the vectors of these rows up to date and note how far the backfill is, all in one transaction."""
-        held = self._digests(connection, [row.id for row in rows])
+        held = self.held(connection, rows)
         connection.rollback()
+        made = self.make(rows, held)
+        with connection.begin():
+            outcome = self.store(connection, rows, made)
+            run(
+                connection,
+                "UPDATE qvec_attached SET position = %(position)s WHERE number = %(number)s",
+                {"position": position, "number": self.table.number},
+            )
+        return outcome
+
+    def make(self, rows: Sequence[Row], held: Mapping[str, str]) -> Made:
+        """Embed those rows whose digest is not the one held; touches no database."""
         changed = [row for row in rows if held.get(row.id) != row.digest]
         parts = self._parts([row for row in changed if row.text.strip()])
         errors = {row.id: "its text is empty or white space only" for row in changed if not row.text.strip()}
@@ -81,21 +107,23 @@ class Rows:
             errors |= {row.id: "its text is over the model's window" for row, cut in parts if len(cut) > 1}
             parts = [(row, cut) for row, cut in parts if len(cut) == 1]
         vectors, refused = self._embed([part for _, cut in parts for part, _ in cut])
-        failed = {row.id: refused[part.id] for row, cut in parts for part, _ in cut if part.id in refused}
-        errors |= failed
-        with connection.begin():
-            gone, gone_tokens = self.remove(connection, [row.key for row in changed], [row.id for row in changed])
-            good = [(row, cut) for row, cut in parts if row.id not in failed]
-            count, tokens = self._insert(connection, good, vectors)
-            self._note(connection, [row.id for row in rows], errors)
-            totals(connection, self.table.number, count - gone, tokens - gone_tokens)
-            if position is not None:
-                run(
-                    connection,
-                    "UPDATE qvec_attached SET position = %(position)s WHERE number = %(number)s",
-                    {"position": position, "number": self.table.number},
-                )
-        return Outcome(len(good), len(rows) - len(changed), len(errors))
+        errors |= {row.id: refused[part.id] for row, cut in parts for part, _ in cut if part.id in refused}
+        return Made(changed, [(row, cut) for row, cut in parts if row.id not in errors], vectors, errors)
+
+    def store(self, connection: sa.Connection, rows: Sequence[Row], made: Made) -> Outcome:
+        """Write what was made, inside a transaction."""
+        gone, gone_tokens = self.remove(connection, [row.key for row in made.changed], [row.id for row in made.changed])
+        count, tokens = self._insert(connection, made.parts, made.vectors)
+        self._note(connection, [row.id for row in rows], made.errors)
+        totals(connection, self.table.number, count - gone, tokens - gone_tokens)
+        return Outcome(len(made.parts), len(rows) - len(made.changed), len(made.errors))
+
+    def forget(self, connection: sa.Connection, keys: Sequence[tuple[str, ...]]) -> None:
+        """Take away the vectors of rows that were deleted, inside a transaction."""
+        ids = [join_id(key) for key in keys]
+        gone, tokens = self.remove(connection, keys, ids)
+        totals(connection, self.table.number, -gone, -tokens)
+        self._note(connection, ids, {})
 
     def remove(self, connection: sa.Connection, keys: Sequence[Sequence[str]], ids: Sequence[str]) -> tuple[int, int]:
         """Take the vectors of rows away; return how many records there were, and their tokens."""
@@ -123,6 +151,7 @@ class Rows:
         """Take away the vectors of rows that the table no longer has."""
         table = self.table
         if table.in_table:
+            self.recount(connection)
             return 0
         same = " AND ".join(f"t.{key} = r.key_{at}" for at, key in enumerate(table.keys, 1))
         statement = (
@@ -134,8 +163,29 @@ class Rows:
             totals(connection, table.number, -gone, -tokens)
         return gone
 
-    def _digests(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, str]:
-        column = self.table.column
+    def recount(self, connection: sa.Connection) -> None:
+        """Count anew what lies in the table itself: a row that is deleted takes its vector and its count along."""
+        table = self.table
+        number = {"number": table.number}
+        with connection.begin():
+            # Locked first, so that what others commit is either seen by the count or added to it after.
+            run(connection, "SELECT FROM qvec_collections WHERE number = %(number)s FOR UPDATE", number)
+            count, tokens = _pair(
+                connection,
+                f"SELECT count(*), coalesce(sum({table.column('token_count')}), 0) FROM {table.source} "
+                f"WHERE {table.column('embedding')} IS NOT NULL",
+                {},
+            )
+            values = {"documents": count, "tokens": tokens, **number}
+            run(
+                connection,
+                "UPDATE qvec_collections SET documents = %(documents)s, tokens = %(tokens)s WHERE number = %(number)s",
+                values,
+            )
+
+    def held(self, connection: sa.Connection, rows: Sequence[Row]) -> dict[str, str]:
+        """Return id -> digest of what these rows' vectors were made from."""
+        column, ids = self.table.column, [row.id for row in rows]
         first = [*ids, *(f"{identity}#part1" for identity in ids)]
         found = run(
             connection,
@@ -152,7 +202,7 @@ class Rows:
         batch = self._preparer.prepare([Record(item.id, None, item) for item in documents], set())
         return {item.id: batch.vectors[at] for at, item in enumerate(batch.documents)}, batch.errors
 
-    def _parts(self, rows: Sequence[Row]) -> list[tuple[Row, list[tuple[Document, int]]]]:
+    def _parts(self, rows: Sequence[Row]) -> list[tuple[Row, list[Part]]]:
         """Cut what is over the model's window; each part with where it starts in the row's text, from 1."""
         found = []
         for row in rows:
@@ -167,7 +217,7 @@ class Rows:
     def _insert(
         self,
         connection: sa.Connection,
-        rows: Sequence[tuple[Row, Sequence[tuple[Document, int]]]],
+        rows: Sequence[tuple[Row, Sequence[Part]]],
         vectors: Mapping[str, Vector],
     ) -> tuple[int, int]:
         values = [_values(row, cut, at, vectors[cut[at][0].id]) for row, cut in rows for at in range(len(cut))]
@@ -251,7 +301,7 @@ def _lexeme(token: str) -> str:
     return "'" + token.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def _values(row: Row, cut: Sequence[tuple[Document, int]], at: int, vector: Vector) -> dict[str, object]:
+def _values(row: Row, cut: Sequence[Part], at: int, vector: Vector) -> dict[str, object]:
     part, start = cut[at]
     frequencies = term_frequencies(part.searchable_text)
     is_whole = len(cut) == 1

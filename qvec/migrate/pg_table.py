@@ -52,6 +52,8 @@ class PgTable:
         in_table: vectors and tokens are columns of the table itself.
         m, ef_construction: of the HNSW index.
         made: what was not there before: ``extension``, ``catalogue``.
+        triggers: changes are queued by triggers.
+        title: the column ``title`` where it comes along, which is embedded with the text.
     """
 
     schema: str
@@ -65,6 +67,8 @@ class PgTable:
     m: int = IndexSpec().m
     ef_construction: int = IndexSpec().ef_construction
     made: tuple[str, ...] = ()
+    triggers: bool = False
+    title: tuple[str, ...] = ()
 
     @property
     def form(self) -> str:
@@ -78,9 +82,9 @@ class PgTable:
         fields, metric = found.pop("fields"), Metric(found.pop("metric"))
         metadata = None if fields["metadata"] is None else tuple(fields["metadata"])
         key = tuple((name, kind) for name, kind in found.pop("key"))
-        made = tuple(found.pop("made"))
+        made, title = tuple(found.pop("made")), tuple(found.pop("title"))
         chosen = FieldMap(tuple(fields["id"]), fields["text"], metadata)
-        return cls(**found, key=key, fields=chosen, metric=metric, made=made)
+        return cls(**found, key=key, fields=chosen, metric=metric, made=made, title=title)
 
     @property
     def source(self) -> str:
@@ -164,7 +168,7 @@ class PgTable:
                 f"CREATE INDEX {self._index('key')} ON {self.companion} ({known})",
             ]
         errors = f'CREATE TABLE {self.errors} (id text COLLATE "C" PRIMARY KEY, reason text NOT NULL)'
-        return [*made, errors, self._view()]
+        return [*made, errors, self._view(), *(self._queueing() if self.triggers else [])]
 
     def index(self, *, hnsw: bool) -> list[tuple[str, str]]:
         """Name and statement of each index, to be built CONCURRENTLY after the load."""
@@ -197,8 +201,14 @@ class PgTable:
             if self.in_table
             else f"DROP TABLE IF EXISTS {self.companion}"
         )
+        queueing = [
+            f"DROP TRIGGER IF EXISTS {self._index('sync')} ON {self.source}",
+            f"DROP FUNCTION IF EXISTS {self._index('enqueue')}()",
+            f"DROP TABLE IF EXISTS {self.queue}",
+        ]
         return [
             "SET LOCAL lock_timeout = '5s'",
+            *(queueing if self.triggers else []),
             f"DROP VIEW IF EXISTS {self.view}",
             vectors,
             f"DROP TABLE IF EXISTS {self.errors}",
@@ -214,6 +224,43 @@ class PgTable:
             f"SELECT ARRAY[{keys}], {self.text}, ({self.metadata})::text FROM {self.source} t {where} "
             f"ORDER BY {order} LIMIT %(size)s"
         )
+
+    def rows(self) -> str:
+        """Read rows by key, as `page` does."""
+        keys = ", ".join(f"t.{key}::text" for key in self.keys)
+        lists = ", ".join(f"CAST(%(key_{at})s AS {kind}[])" for at, (_, kind) in enumerate(self.key, 1))
+        return (
+            f"SELECT ARRAY[{keys}], {self.text}, ({self.metadata})::text FROM {self.source} t "
+            f"WHERE ({', '.join(f't.{key}' for key in self.keys)}) IN (SELECT * FROM unnest({lists}))"
+        )
+
+    @property
+    def queue(self) -> str:
+        """The table of keys whose rows have changed."""
+        return quoted(f"qvec_{self.number}_queue")
+
+    def _queueing(self) -> list[str]:
+        """The statements that make queue and trigger; writers wait for the trigger's lock at most an instant."""
+        names = ", ".join(f"key_{at}" for at in range(1, len(self.key) + 1))
+        keys = ", ".join(f"{key} AS key_{at}" for at, key in enumerate(self.keys, 1))
+        old, new = (", ".join(f"{row}.{key}" for key in self.keys) for row in ("OLD", "NEW"))
+        # Another column's update changes no vector; it reaches searches through the view at once.
+        watched = ", ".join(
+            quoted(name) for name in dict.fromkeys([*self.fields.id, *self.fields.text_columns, *self.title])
+        )
+        return [
+            f"CREATE TABLE {self.queue} AS SELECT {keys} FROM {self.source} WITH NO DATA",
+            f"ALTER TABLE {self.queue} ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+            "ADD COLUMN queued_at timestamptz NOT NULL DEFAULT clock_timestamp()",
+            # Its owner's rights and schema: who writes to the table need not know of the queue.
+            f"CREATE FUNCTION {self._index('enqueue')}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+            "SET search_path FROM CURRENT AS $body$ BEGIN "
+            f"IF TG_OP <> 'INSERT' THEN INSERT INTO {self.queue} ({names}) VALUES ({old}); END IF; "
+            f"IF TG_OP = 'INSERT' OR (TG_OP = 'UPDATE' AND ({old}) IS DISTINCT FROM ({new})) THEN "
+            f"INSERT INTO {self.queue} ({names}) VALUES ({new}); END IF; RETURN NULL; END $body$",
+            f"CREATE TRIGGER {self._index('sync')} AFTER INSERT OR DELETE OR UPDATE OF {watched} ON {self.source} "
+            f"FOR EACH ROW EXECUTE FUNCTION {self._index('enqueue')}()",
+        ]
 
     def _view(self) -> str:
         alias = "t" if self.in_table else "r"

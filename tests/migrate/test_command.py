@@ -68,7 +68,10 @@ def test_attach_and_detach(run: Callable[..., Result], server: str) -> None:
         db.execute("CREATE TABLE notes (id int PRIMARY KEY, text text); INSERT INTO notes VALUES (1, 'some words')")
     arguments = ("attach", server, "notes", "--collection", "notes")
     assert "CREATE INDEX CONCURRENTLY" in run(*arguments, "--dry-run").stdout
-    assert run(*arguments).stdout.startswith("notes: 1 rows embedded")
+    assert run(*arguments, "--triggers").stdout.startswith("notes: 1 rows embedded")
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute("INSERT INTO notes VALUES (2, 'other words')")
+    assert run("sync", server, "notes").stdout.startswith("notes: 1 embedded, 0 unchanged, 0 deleted, 0 failed; 0 wai")
     assert "DROP VIEW IF EXISTS" in run("detach", server, "notes", "--dry-run").stdout
     assert run("detach", server, "notes").stdout == "detached notes\n"
     assert run("detach", server, "notes").exit_code == 1
