@@ -25,7 +25,10 @@ _SHOWN = 10
 
 @click.group()
 def migrate() -> None:
-    """Search tables where they stand, and copy from store to store."""
+    """Search tables where they stand, and copy from store to store.
+
+    Every command takes --json.
+    """
 
 
 def field_options(command: Command) -> Command:
