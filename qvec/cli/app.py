@@ -24,6 +24,7 @@ COMMANDS = {
     "delete": ("qvec.cli.delete", "Delete documents, or a whole collection."),
     "eval": ("qvec.cli.evaluate", "Measure retrieval quality on judged queries."),
     "tune": ("qvec.cli.tune", "Measure an index's recall against its speed, and choose."),
+    "migrate": ("qvec.cli.migrate", "Search tables where they stand, and copy from store to store."),
     "doctor": ("qvec.cli.doctor", "Tell what is installed, configured and reachable."),
     "bench": ("qvec.cli.bench", "Measure how fast models run here."),
     "completion": ("qvec.cli.completion", "Print the shell's completion script."),

@@ -1,0 +1,33 @@
+"""Moving data that is there already: tables made searchable in place, and copies from store to store."""
+
+from qvec.migrate.copying import CopyJob, CopyPlan, CopyProgress, CopyReport, copy, copy_errors, plan_copy, undo_copy
+from qvec.migrate.errors import MigrationError, VerificationError
+from qvec.migrate.fields import FieldMap
+from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
+from qvec.migrate.pg_sync import SyncReport, sync
+from qvec.migrate.planning import Plan, Storage, plan
+
+__all__ = [
+    "AttachJob",
+    "AttachReport",
+    "CopyJob",
+    "CopyPlan",
+    "CopyProgress",
+    "CopyReport",
+    "FieldMap",
+    "MigrationError",
+    "Plan",
+    "Storage",
+    "SyncReport",
+    "VerificationError",
+    "attach",
+    "copy",
+    "copy_errors",
+    "detach",
+    "plan",
+    "plan_attach",
+    "plan_copy",
+    "plan_detach",
+    "sync",
+    "undo_copy",
+]

@@ -1,0 +1,361 @@
+"""Copying rows and vectors from anywhere into a collection: streamed, resumable, compared at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from qvec.adapter import Adapter
+from qvec.checks import check_name
+from qvec.embedder import Embedder
+from qvec.errors import CollectionNotFoundError, InvalidInputError
+from qvec.migrate.errors import MigrationError
+from qvec.migrate.fields import FieldMap
+from qvec.migrate.journal import Journal
+from qvec.migrate.opening import open_source
+from qvec.migrate.source import Record, Source
+from qvec.migrate.vectors import Choice, choose
+from qvec.migrate.verify import verify
+from qvec.migrate.writing import Batch, Preparer, write
+from qvec.registry import DEFAULT_MODEL, open_adapter
+from qvec.types import CollectionSpec
+from qvec.uri import URI
+
+OnError: TypeAlias = Literal["list", "stop"]
+JOURNALS = Path(".qvec") / "migrate"
+_BATCH = 512
+_ERRORS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CopyProgress:
+    """How far a copy is, in rows; `total` is None where the source cannot tell."""
+
+    read: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPlan:
+    """What a copy would do.
+
+    Attributes:
+        rows: of the source; None where that means reading it.
+        steps: in words, in order.
+    """
+
+    source: str
+    rows: int | None
+    collection: str
+    is_new: bool
+    vectors: str
+    steps: list[str]
+
+
+@dataclass(slots=True)
+class CopyReport:
+    """What a copy did, earlier runs of it included.
+
+    Attributes:
+        documents: rows that the target holds now.
+        records: what they were written as; more where texts were cut.
+        carried: whether the source's vectors were taken.
+        failed: rows that were not copied.
+        errors: the first 1,000 of them, place and reason; the journal has all (`copy_errors`).
+        verified: records whose text, metadata and vector were compared at the end.
+        journal: the state file.
+        seconds: wall time of this run.
+    """
+
+    documents: int = 0
+    records: int = 0
+    carried: bool = False
+    failed: int = 0
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    verified: int = 0
+    journal: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyJob:
+    """A copy to make.
+
+    Attributes:
+        source: a file (.jsonl, .csv, .tsv, .parquet); a SQLAlchemy URL with `table`; or the URI of one of qvec's
+            databases with `source_collection`.
+        target: the URI of one of qvec's databases.
+        collection: the target's; made when it is not there.
+        table: of a SQL source; taken literally.
+        schema: of the table.
+        source_collection: of a qvec source.
+        fields: which columns become what.
+        model: makes the vectors; None takes the target's, or carries the source's.
+        dim: width of the model's vectors.
+        embedder: a model that is loaded already, instead of `model` and `dim`.
+        default_model: for a new collection whose source has no vectors to carry.
+        default_dim: width to cut the default model's vectors to.
+        journal: the state file; None: one under ``./.qvec/migrate``, named after the copy.
+    """
+
+    source: str
+    target: str
+    collection: str
+    table: str | None = None
+    schema: str | None = None
+    source_collection: str | None = None
+    fields: FieldMap = field(default_factory=FieldMap)
+    model: str | None = None
+    dim: int | None = None
+    embedder: Embedder | None = None
+    default_model: str = DEFAULT_MODEL
+    default_dim: int | None = None
+    journal: str | Path | None = None
+
+    @property
+    def journal_path(self) -> Path:
+        """Where the state file is."""
+        if self.journal is not None:
+            return Path(self.journal)
+        named = [self.source, self.table, self.schema, self.source_collection, self.target, self.collection]
+        return JOURNALS / f"{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]}.sqlite"
+
+    def open_source(self) -> Source:
+        """Open what is read.
+
+        Raises:
+            InvalidInputError: no such file, table or column.
+            QvecError: as its database says.
+        """
+        return open_source(
+            self.source, self.fields, table=self.table, schema=self.schema, collection=self.source_collection
+        )
+
+
+def copy(
+    job: CopyJob,
+    *,
+    restart: bool = False,
+    on_error: OnError = "list",
+    progress: Callable[[CopyProgress], None] | None = None,
+) -> CopyReport:
+    """Copy, or go on with a copy that was broken off, and compare the target with what was written.
+
+    Args:
+        job: what to copy, and where to.
+        restart: forget an earlier run.
+        on_error: ``"list"`` bad rows and go on, or ``"stop"`` at the first.
+        progress: called after each batch.
+
+    Raises:
+        MigrationError: an earlier run cannot be continued, or a table has no key.
+        VerificationError: the target is not what was written; it names the ids.
+        InvalidInputError: with ``on_error="stop"``, the first bad row.
+        QvecError: a database or the model failed; a second run goes on from there.
+    """
+    started = time.monotonic()
+    check_name(job.collection)
+    with _Opened(job) as opened, Journal(job.journal_path) as journal:
+        choice = opened.choose()
+        journal.begin(_identity(job, opened.source, choice), restart=restart)
+        opened.make(choice, journal)
+        run = _Run(opened, choice, journal, on_error)
+        run.feed(progress)
+        opened.adapter.refresh(job.collection)
+        verified = verify(opened.adapter, job.collection, journal, is_ours=journal.fact("made") == "yes")
+        journal.note("done", "yes")
+        return CopyReport(
+            documents=journal.count("documents"),
+            records=journal.count("records"),
+            carried=choice.embedder is None,
+            failed=journal.count("errors"),
+            errors=journal.errors(_ERRORS),
+            verified=verified,
+            journal=str(job.journal_path),
+            seconds=time.monotonic() - started,
+        )
+
+
+def plan_copy(job: CopyJob) -> CopyPlan:
+    """Say what `copy` would do; nothing is written anywhere.
+
+    Raises:
+        QvecError: as `copy` says.
+    """
+    check_name(job.collection)
+    with _Opened(job) as opened:
+        choice = opened.choose()
+        rows = opened.source.count()
+        steps = [
+            f"read {'the rows' if rows is None else f'{rows:,} rows'} of {opened.source.name}",
+            f"{'make' if opened.held is None else 'add to'} the collection {job.collection}",
+            choice.said,
+            f"keep the state in {job.journal_path}",
+            "compare ids and digests of all records, and texts and vectors of a sample",
+        ]
+        return CopyPlan(opened.source.name, rows, job.collection, opened.held is None, choice.said, steps)
+
+
+def copy_errors(job: CopyJob) -> list[tuple[str, str]]:
+    """Read all bad rows of a copy from its journal: place and reason."""
+    with Journal(job.journal_path) as journal:
+        return journal.errors()
+
+
+def undo_copy(job: CopyJob) -> bool:
+    """Drop the collection that a copy made, and its journal; a collection that was there before stays.
+
+    Returns:
+        Whether a collection was dropped.
+
+    Raises:
+        MigrationError: there is no journal of such a copy.
+    """
+    if not job.journal_path.exists():
+        raise MigrationError(f"there is no journal {job.journal_path}: nothing is known of such a copy")
+    with Journal(job.journal_path) as journal:
+        known = json.loads(journal.fact("job") or "{}")
+        if (known.get("target"), known.get("collection")) != (str(URI.parse(job.target)), job.collection):
+            raise MigrationError(f"the journal {job.journal_path} is of another copy")
+        is_ours = journal.fact("made") == "yes"
+        if is_ours:
+            adapter = open_adapter(job.target)
+            try:
+                adapter.drop_collection(job.collection, missing_ok=True)
+            finally:
+                adapter.close()
+    job.journal_path.unlink()
+    return is_ours
+
+
+class _Opened:
+    """Source and target of a copy, closed together."""
+
+    def __init__(self, job: CopyJob) -> None:
+        self.job = job
+        self.source = job.open_source()
+        try:
+            self.adapter: Adapter = open_adapter(job.target)
+        except BaseException:
+            self.source.close()
+            raise
+        try:
+            self.held: CollectionSpec | None = self.adapter.describe_collection(job.collection)
+        except CollectionNotFoundError:
+            self.held = None
+
+    def __enter__(self) -> _Opened:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.adapter.close()
+        self.source.close()
+
+    def choose(self) -> Choice:
+        job = self.job
+        return choose(
+            job.collection,
+            self.source.spec,
+            self.held,
+            model=job.model,
+            dim=job.dim,
+            embedder=job.embedder,
+            default_model=job.default_model,
+            default_dim=job.default_dim,
+        )
+
+    def make(self, choice: Choice, journal: Journal) -> None:
+        """Make the collection, noted beforehand, so that one that was made is always known to be ours."""
+        if self.held is not None:
+            return
+        if journal.count("records"):
+            raise MigrationError(
+                f"the collection {self.job.collection!r} is gone since the copy was broken off: use restart=True"
+            )
+        journal.note("made", "yes")
+        self.adapter.create_collection(choice.spec)
+
+
+class _Run:
+    """Reads and embeds a batch while the one before it is written."""
+
+    def __init__(self, opened: _Opened, choice: Choice, journal: Journal, on_error: OnError) -> None:
+        self.opened = opened
+        self.choice = choice
+        self.journal = journal
+        self.on_error = on_error
+        capabilities = opened.adapter.capabilities
+        self.preparer = Preparer(capabilities.max_text_bytes, choice.spec.dim, choice.embedder)
+        self.size = _BATCH if choice.embedder else max(1, capabilities.write_batch)
+        self.read = 0
+        self.pending: tuple[Batch, Future[None]] | None = None
+
+    def feed(self, progress: Callable[[CopyProgress], None] | None) -> None:
+        total = self.opened.source.count()
+        collection = self.opened.job.collection
+        writer = ThreadPoolExecutor(1, thread_name_prefix="qvec-copy")
+        try:
+            for rows in _batches(self.opened.source.records(self.journal.position), self.size):
+                batch = self.preparer.prepare(rows, self._copied(rows))
+                self._stop_at(batch.errors)
+                self._settle()
+                self.pending = batch, writer.submit(write, self.opened.adapter, collection, batch)
+                self.read += batch.read
+                if progress:
+                    progress(CopyProgress(self.read, total))
+            self._settle()
+        finally:
+            writer.shutdown()
+
+    def _copied(self, rows: Sequence[Record]) -> set[str]:
+        ids = [row.document.id for row in rows if row.document]
+        return self.journal.seen(ids) | (set(self.pending[0].whole_of.values()) if self.pending else set())
+
+    def _settle(self) -> None:
+        if self.pending is None:
+            return
+        batch, written = self.pending
+        written.result()
+        self.pending = None
+        self._stop_at(batch.errors)
+        documents = [batch.documents[row] for row in batch.written]
+        self.journal.commit(
+            batch.position,
+            _wholes(batch),
+            documents,
+            batch.sampled(self.journal.is_sampled),
+            batch.errors.items(),
+        )
+
+    def _stop_at(self, errors: Mapping[str, str]) -> None:
+        if errors and self.on_error == "stop":
+            place, reason = next(iter(errors.items()))
+            raise InvalidInputError(f"{place}: {reason}")
+
+
+def _wholes(batch: Batch) -> set[str]:
+    """The ids of the documents that the records of a batch are, or are parts of."""
+    return {batch.whole_of[record.id] for record in batch.documents if batch.place_of[record.id] not in batch.errors}
+
+
+def _identity(job: CopyJob, source: Source, choice: Choice) -> dict[str, str]:
+    return {
+        "source": source.fingerprint,
+        "target": str(URI.parse(job.target)),
+        "collection": job.collection,
+        "fields": repr(job.fields),
+        "vectors": choice.said,
+    }
+
+
+def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    iterator = iter(records)
+    while batch := list(islice(iterator, size)):
+        yield batch

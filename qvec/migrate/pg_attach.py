@@ -1,0 +1,356 @@
+"""Making a PostgreSQL table searchable where it stands, and undoing it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from qvec.adapter import Adapter
+from qvec.checks import check_name
+from qvec.embedder import Embedder
+from qvec.errors import CollectionNotFoundError, InvalidInputError
+from qvec.migrate.copying import CopyProgress
+from qvec.migrate.errors import MigrationError
+from qvec.migrate.fields import FieldMap
+from qvec.migrate.pg_rows import Outcome, Row, Rows, run
+from qvec.migrate.pg_session import attached, connected, locked
+from qvec.migrate.pg_table import STATE, PgTable, quoted
+from qvec.passport import check_passport, passport_of
+from qvec.registry import DEFAULT_MODEL, load_embedder, open_adapter
+from qvec.types import TITLE, CollectionSpec, IndexSpec
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+INDEX_FROM = 10_000
+"""Below so many rows an exact scan takes a few milliseconds and misses nothing."""
+
+_BATCH = 256
+_ERRORS = 1000
+
+_COLUMNS = """
+SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+    coalesce(a.attnum = ANY(i.indkey::int2[]), false), array_position(i.indkey::int2[], a.attnum)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+WHERE c.oid = to_regclass(%(name)s) AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+_UNIQUE = """
+SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = to_regclass(%(name)s) AND i.indisunique AND i.indpred IS NULL
+    AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_attribute a
+         WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey::int2[]) AND a.attnotnull)
+        = (SELECT array_agg(k ORDER BY k) FROM unnest(%(names)s::text[]) k))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachJob:
+    """A table to make searchable.
+
+    Attributes:
+        url: of the database: ``postgresql://user@host/db``.
+        table: taken literally.
+        collection: the name to search it by.
+        schema: of the table; None: the first in the search path that has it.
+        fields: which columns become what; the id is the primary key unless it names unique columns.
+        model: makes the vectors; None takes `default_model`.
+        dim: width to cut them to.
+        embedder: a model that is loaded already, instead of `model` and `dim`.
+        default_model: for a table that is not attached yet.
+        default_dim: width to cut the default model's vectors to.
+        in_table: add columns to the table itself; else a companion table holds vectors and tokens.
+        triggers: queue the rows that change, for `sync`.
+        index: of the vectors; ``"auto"`` builds HNSW from 10,000 rows on.
+    """
+
+    url: str
+    table: str
+    collection: str
+    schema: str | None = None
+    fields: FieldMap = field(default_factory=FieldMap)
+    model: str | None = None
+    dim: int | None = None
+    embedder: Embedder | None = None
+    default_model: str = DEFAULT_MODEL
+    default_dim: int | None = None
+    in_table: bool = False
+    triggers: bool = False
+    index: IndexSpec = field(default_factory=IndexSpec)
+
+
+@dataclass(slots=True)
+class AttachReport:
+    """What an `attach` did.
+
+    Attributes:
+        embedded: rows that got their vectors now.
+        unchanged: rows that had theirs.
+        removed: records of rows that are gone.
+        failed: rows without vectors.
+        errors: the first 1,000 of these, id and reason.
+        seconds: wall time.
+    """
+
+    embedded: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    failed: int = 0
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def attach(job: AttachJob, *, progress: Callable[[CopyProgress], None] | None = None) -> AttachReport:
+    """Give every row of a table its vector and keyword tokens, and index them; `qvec.search` then finds the rows.
+
+    The table stays readable and writable. Broken off, it goes on after the last batch; run again when it was done, it
+    embeds what was added or changed since and lets go of what was deleted.
+
+    Args:
+        job: what to attach, and how.
+        progress: called after each batch.
+
+    Raises:
+        MigrationError: no key, another attach at work, or the collection is an ordinary one.
+        InvalidInputError: no such table or column.
+        PassportMismatchError: the table is attached with another model.
+        QvecError: the database or the model failed; a second run goes on.
+    """
+    started = time.monotonic()
+    check_name(job.collection)
+    with connected(job.url) as connection:
+        table = _described(connection, job)
+        found = attached(connection, job.collection)
+        embedder = embedder_of(job, found)
+        if found is None:
+            found = _set_up(connection, job, table, embedder)
+        elif (found.schema, found.name) != (table.schema, table.name):
+            raise MigrationError(f"the collection {job.collection!r} is attached to {found.schema}.{found.name}")
+        with locked(connection, found.number):
+            report = _backfill(connection, Rows(found, embedder), progress)
+            _build_indexes(connection, found, job.index)
+            run(connection, "UPDATE qvec_attached SET is_done = true WHERE number = %(n)s", {"n": found.number})
+            connection.commit()
+            report.errors = [
+                (str(key), str(reason))
+                for key, reason in run(connection, f"SELECT id, reason FROM {found.errors} ORDER BY id LIMIT {_ERRORS}")
+            ]
+            (report.failed,) = run(connection, f"SELECT count(*) FROM {found.errors}").one()
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def plan_attach(job: AttachJob) -> list[str]:
+    """Write the statements that `attach` would send; only the collection's number is not known yet: it stands as 0.
+
+    Raises:
+        QvecError: as `attach` says.
+    """
+    check_name(job.collection)
+    with connected(job.url) as connection:
+        table = _described(connection, job)
+        found = attached(connection, job.collection)
+        embedder = embedder_of(job, found)
+    table = found or replace(table, dim=embedder.dim)
+    indexes = [statement for _, statement in table.index(hnsw=job.index.kind != "flat")]
+    setup = [] if found else table.setup()
+    batches = [table.page(from_start=False), Rows(table, embedder).writing]
+    return [statement.replace("%%", "%") for statement in [*setup, *batches, *indexes]]
+
+
+def detach(url: str, collection: str) -> None:
+    """Undo an `attach`: drop view, vectors, tokens, indexes and what qvec noted; the table is as it was.
+
+    Args:
+        url: of the database.
+        collection: that was attached.
+
+    Raises:
+        CollectionNotFoundError: no table is attached under this name.
+        MigrationError: an attach is at work on it.
+    """
+    with connected(url) as connection:
+        table = attached(connection, collection)
+        if table is None:
+            raise CollectionNotFoundError(f"no table is attached as {collection!r}")
+        with locked(connection, table.number), connection.begin():
+            for statement in _undoing(table):
+                run(connection, statement)
+            (rest,) = run(connection, "SELECT count(*) FROM qvec_attached").one()
+            if not rest:
+                run(connection, "DROP TABLE qvec_attached")
+            (others,) = run(connection, "SELECT count(*) FROM qvec_collections").one()
+            if not others and "catalogue" in table.made:
+                run(connection, "DROP TABLE qvec_collections")
+                if "extension" in table.made:
+                    _drop_extension(connection)
+
+
+def plan_detach(url: str, collection: str) -> list[str]:
+    """Write the statements that `detach` would send.
+
+    Raises:
+        CollectionNotFoundError: no table is attached under this name.
+    """
+    with connected(url) as connection:
+        table = attached(connection, collection)
+    if table is None:
+        raise CollectionNotFoundError(f"no table is attached as {collection!r}")
+    return [statement.replace("%%", "%") for statement in _undoing(table)]
+
+
+def _undoing(table: PgTable) -> list[str]:
+    number = int(table.number)
+    return [
+        *table.teardown(),
+        f"DELETE FROM qvec_attached WHERE number = {number}",
+        f"DELETE FROM qvec_collections WHERE number = {number}",
+    ]
+
+
+def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
+    name = (quoted(job.schema, job.table) if job.schema else quoted(job.table)).replace("%%", "%")
+    columns = run(connection, _COLUMNS, {"name": name}).all()
+    if not columns:
+        raise InvalidInputError(f"there is no table {name}: both names are taken literally, case included")
+    types = {str(column[2]): str(column[3]) for column in columns}
+    primary = [str(column[2]) for column in sorted((c for c in columns if c[4]), key=lambda column: int(column[5]))]
+    fields = job.fields.with_id(primary)
+    if not fields.id:
+        raise MigrationError(
+            f"{name} has no primary key: name unique columns that are NOT NULL with id=('column', ...), or add a key"
+        )
+    fields.check(list(types), f"the table {name}")
+    if list(fields.id) != primary:
+        (is_unique,) = run(connection, _UNIQUE, {"name": name, "names": list(fields.id)}).one()
+        if not is_unique:
+            raise MigrationError(f"{', '.join(fields.id)} has no unique index over NOT NULL columns in {name}")
+    key = tuple((column, types[column]) for column in fields.id)
+    connection.rollback()
+    return PgTable(
+        str(columns[0][0]), str(columns[0][1]), key, fields, 0, 0, in_table=job.in_table,
+        triggers=job.triggers, title=tuple(name for name in fields.metadata_columns(types) if name == TITLE),
+        m=job.index.m, ef_construction=job.index.ef_construction,
+    )  # fmt: skip
+
+
+def embedder_of(job: AttachJob, found: PgTable | None) -> Embedder:
+    """Load the model that a table is attached with, or is to be."""
+    if found is None:
+        dim = job.dim if job.model else job.dim or job.default_dim
+        return job.embedder or load_embedder(job.model or job.default_model, dim=dim)
+    adapter = open_adapter(job.url)
+    try:
+        spec = adapter.describe_collection(job.collection)
+    finally:
+        adapter.close()
+    known = spec.passport
+    assert known is not None
+    made = job.embedder or load_embedder(job.model or known.model_id, dim=job.dim or known.dim)
+    check_passport(spec, made)
+    return made
+
+
+def _set_up(connection: sa.Connection, job: AttachJob, table: PgTable, embedder: Embedder) -> PgTable:
+    there = (
+        "SELECT to_regclass('qvec_collections') IS NULL, NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector')"
+    )
+    names = zip(("catalogue", "extension"), run(connection, there).one(), strict=True)
+    made = tuple(name for name, is_missing in names if is_missing)
+    connection.rollback()
+    adapter = open_adapter(job.url)
+    try:
+        _make_collection(adapter, job, embedder)
+    finally:
+        adapter.close()
+    with connection.begin():
+        (number,) = run(
+            connection, "SELECT number FROM qvec_collections WHERE name = %(name)s FOR UPDATE", {"name": job.collection}
+        ).one()
+        chosen = replace(table, number=int(number), dim=embedder.dim, made=made)
+        run(connection, STATE)
+        # The adapter's own table, empty as yet, makes way for the view.
+        run(connection, f"DROP TABLE {chosen.view}")
+        for statement in chosen.setup():
+            run(connection, statement)
+        form = {"number": number, "form": chosen.form}
+        run(connection, "INSERT INTO qvec_attached (number, form) VALUES (%(number)s, %(form)s)", form)
+    return chosen
+
+
+def _make_collection(adapter: Adapter, job: AttachJob, embedder: Embedder) -> None:
+    spec = CollectionSpec(job.collection, embedder.dim, index=job.index, passport=passport_of(embedder))
+    adapter.create_collection(spec, exist_ok=True)
+    if adapter.count(job.collection):
+        raise MigrationError(
+            f"the collection {job.collection!r} is there already and holds documents: choose another name"
+        )
+    check_passport(adapter.describe_collection(job.collection), embedder)
+
+
+def _backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyProgress], None] | None) -> AttachReport:
+    table = rows.table
+    number = {"number": table.number}
+    select = "SELECT position, is_done FROM qvec_attached WHERE number = %(number)s"
+    position, is_done = run(connection, select, number).one()
+    (total,) = run(connection, f"SELECT count(*) FROM {table.source}").one()
+    last = None if is_done or position is None else json.loads(position)
+    run(connection, "UPDATE qvec_attached SET is_done = false WHERE number = %(number)s", number)
+    connection.commit()
+    report = AttachReport()
+    read = 0
+    while found := _page(connection, table, last):
+        last = list(found[-1].key)
+        outcome: Outcome = rows.write(connection, found, json.dumps(last))
+        report.embedded += outcome.embedded
+        report.unchanged += outcome.unchanged
+        read += len(found)
+        if progress:
+            progress(CopyProgress(read, int(total)))
+    report.removed = rows.remove_orphans(connection)
+    return report
+
+
+def _page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:
+    values = {f"key_{at}": value for at, value in enumerate(last or [], 1)}
+    found = run(connection, table.page(from_start=last is None), {**values, "size": _BATCH}).all()
+    connection.rollback()
+    return [Row.read(row) for row in found]
+
+
+def _build_indexes(connection: sa.Connection, table: PgTable, index: IndexSpec) -> None:
+    (count,) = run(
+        connection, "SELECT documents FROM qvec_collections WHERE number = %(number)s", {"number": table.number}
+    ).one()
+    connection.rollback()
+    wants_hnsw = index.kind == "hnsw" or (index.kind == "auto" and count >= INDEX_FROM)
+    state = (
+        "SELECT coalesce(bool_or(i.indisvalid), false), count(*) FROM pg_class c "
+        "JOIN pg_index i ON i.indexrelid = c.oid "
+        "JOIN pg_class t ON t.oid = i.indrelid WHERE c.relname = %(name)s AND t.oid = to_regclass(%(table)s)"
+    )
+    with connection.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as alone:
+        for name, statement in table.index(hnsw=wants_hnsw):
+            values = {"name": name, "table": table.companion.replace("%%", "%")}
+            is_valid, there = run(alone, state, values).one()
+            if is_valid:
+                continue
+            if there:
+                # A build that was broken off leaves an index behind that is kept up and never used.
+                run(alone, f"DROP INDEX CONCURRENTLY {table.in_schema(name)}")
+            run(alone, statement)
+        run(alone, f"ANALYZE {table.companion}")
+
+
+def _drop_extension(connection: sa.Connection) -> None:
+    import sqlalchemy as sa
+
+    try:
+        with connection.begin_nested():
+            run(connection, "DROP EXTENSION vector")
+    except sa.exc.InternalError:
+        # Somebody has made use of it meanwhile.
+        return

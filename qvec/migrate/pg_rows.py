@@ -1,0 +1,324 @@
+"""What an attached table's rows become: records with vectors and tokens, written beside the rows they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from qvec.documents import split_document
+from qvec.embedder import Embedder
+from qvec.lexical import term_frequencies
+from qvec.migrate.fields import join_id
+from qvec.migrate.pg_table import PgTable
+from qvec.migrate.source import Record
+from qvec.migrate.writing import Preparer
+from qvec.types import Document, Vector
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+# As the adapter writes them: a lexeme has as many positions as its token occurs, beyond 64 the last is the number.
+_POSITIONS, _MOST, _LONGEST = 64, 16383, 2046
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table: its key as text, and what qvec makes of it."""
+
+    key: tuple[str, ...]
+    id: str
+    text: str
+    document: Document
+    digest: str
+
+    @classmethod
+    def read(cls, found: Sequence[object]) -> Row:
+        """Make one of a page's columns."""
+        key, text, metadata = found
+        assert isinstance(key, list)
+        identity = join_id(key)
+        document = Document(identity, str(text), json.loads(str(metadata)))
+        digest = hashlib.blake2b(document.searchable_text.encode(), digest_size=16).hexdigest()
+        return cls(tuple(key), identity, str(text), document, digest)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch did, in rows."""
+
+    embedded: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+
+Part: TypeAlias = tuple[Document, int]
+"""A record of a row, and where its text starts in the row's, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What rows became: those that changed, their records, vectors by record, and reasons by row."""
+
+    changed: list[Row]
+    parts: list[tuple[Row, list[Part]]]
+    vectors: dict[str, Vector]
+    errors: dict[str, str]
+
+
+class Rows:
+    """Writes the rows of one attached table; a batch is one transaction with the position that it reaches."""
+
+    def __init__(self, table: PgTable, embedder: Embedder) -> None:
+        self.table = table
+        self.embedder = embedder
+        # A column of the table itself has room for one vector a row: what is too long for one cannot be cut there.
+        self._preparer = Preparer(None, table.dim, embedder)
+
+    @property
+    def writing(self) -> str:
+        """The statement that writes a row's vector and tokens."""
+        return self._update() if self.table.in_table else self._insertion()
+
+    def write(self, connection: sa.Connection, rows: Sequence[Row], position: str) -> Outcome:
+        """Bring the vectors of these rows up to date and note how far the backfill is, all in one transaction."""
+        held = self.held(connection, rows)
+        connection.rollback()
+        made = self.make(rows, held)
+        with connection.begin():
+            outcome = self.store(connection, rows, made)
+            run(
+                connection,
+                "UPDATE qvec_attached SET position = %(position)s WHERE number = %(number)s",
+                {"position": position, "number": self.table.number},
+            )
+        return outcome
+
+    def make(self, rows: Sequence[Row], held: Mapping[str, str]) -> Made:
+        """Embed those rows whose digest is not the one held; touches no database."""
+        changed = [row for row in rows if held.get(row.id) != row.digest]
+        parts = self._parts([row for row in changed if row.text.strip()])
+        errors = {row.id: "its text is empty or white space only" for row in changed if not row.text.strip()}
+        if self.table.in_table:
+            errors |= {row.id: "its text is over the model's window" for row, cut in parts if len(cut) > 1}
+            parts = [(row, cut) for row, cut in parts if len(cut) == 1]
+        vectors, refused = self._embed([part for _, cut in parts for part, _ in cut])
+        errors |= {row.id: refused[part.id] for row, cut in parts for part, _ in cut if part.id in refused}
+        return Made(changed, [(row, cut) for row, cut in parts if row.id not in errors], vectors, errors)
+
+    def store(self, connection: sa.Connection, rows: Sequence[Row], made: Made) -> Outcome:
+        """Write what was made, inside a transaction."""
+        gone, gone_tokens = self.remove(connection, [row.key for row in made.changed], [row.id for row in made.changed])
+        count, tokens = self._insert(connection, made.parts, made.vectors)
+        self._note(connection, [row.id for row in rows], made.errors)
+        totals(connection, self.table.number, count - gone, tokens - gone_tokens)
+        return Outcome(len(made.parts), len(rows) - len(made.changed), len(made.errors))
+
+    def forget(self, connection: sa.Connection, keys: Sequence[tuple[str, ...]]) -> None:
+        """Take away the vectors of rows that were deleted, inside a transaction."""
+        ids = [join_id(key) for key in keys]
+        gone, tokens = self.remove(connection, keys, ids)
+        totals(connection, self.table.number, -gone, -tokens)
+        self._note(connection, ids, {})
+
+    def remove(self, connection: sa.Connection, keys: Sequence[Sequence[str]], ids: Sequence[str]) -> tuple[int, int]:
+        """Take the vectors of rows away; return how many records there were, and their tokens."""
+        table = self.table
+        if table.in_table:
+            column = table.column
+            blank = ", ".join(f"{column(name)} = NULL" for name in ("digest", "tokens", "embedding", "zero"))
+            statement = (
+                f"WITH gone AS (SELECT ctid, {column('token_count')} AS n FROM {table.source} "
+                f"WHERE {column('id')} = ANY(%(ids)s) AND {column('embedding')} IS NOT NULL), "
+                f"cleared AS (UPDATE {table.source} SET {blank} WHERE ctid IN (SELECT ctid FROM gone)) "
+                "SELECT count(*), coalesce(sum(n), 0) FROM gone"
+            )
+            return _pair(connection, statement, {"ids": list(ids)})
+        known = ", ".join(f"key_{at}" for at in range(1, len(table.key) + 1))
+        lists = ", ".join(f"CAST(%(key_{at})s AS {kind}[])" for at, (_, kind) in enumerate(table.key, 1))
+        statement = (
+            f"WITH gone AS (DELETE FROM {table.companion} WHERE ({known}) IN (SELECT * FROM unnest({lists})) "
+            "RETURNING token_count) SELECT count(*), coalesce(sum(token_count), 0) FROM gone"
+        )
+        values = {f"key_{at}": [key[at - 1] for key in keys] for at in range(1, len(table.key) + 1)}
+        return _pair(connection, statement, values)
+
+    def remove_orphans(self, connection: sa.Connection) -> int:
+        """Take away the vectors of rows that the table no longer has."""
+        table = self.table
+        if table.in_table:
+            self.recount(connection)
+            return 0
+        same = " AND ".join(f"t.{key} = r.key_{at}" for at, key in enumerate(table.keys, 1))
+        statement = (
+            f"WITH gone AS (DELETE FROM {table.companion} r WHERE NOT EXISTS (SELECT FROM {table.source} t "
+            f"WHERE {same}) RETURNING token_count) SELECT count(*), coalesce(sum(token_count), 0) FROM gone"
+        )
+        with connection.begin():
+            gone, tokens = _pair(connection, statement, {})
+            totals(connection, table.number, -gone, -tokens)
+        return gone
+
+    def recount(self, connection: sa.Connection) -> None:
+        """Count anew what lies in the table itself: a row that is deleted takes its vector and its count along."""
+        table = self.table
+        number = {"number": table.number}
+        with connection.begin():
+            # Locked first, so that what others commit is either seen by the count or added to it after.
+            run(connection, "SELECT FROM qvec_collections WHERE number = %(number)s FOR UPDATE", number)
+            count, tokens = _pair(
+                connection,
+                f"SELECT count(*), coalesce(sum({table.column('token_count')}), 0) FROM {table.source} "
+                f"WHERE {table.column('embedding')} IS NOT NULL",
+                {},
+            )
+            values = {"documents": count, "tokens": tokens, **number}
+            run(
+                connection,
+                "UPDATE qvec_collections SET documents = %(documents)s, tokens = %(tokens)s WHERE number = %(number)s",
+                values,
+            )
+
+    def held(self, connection: sa.Connection, rows: Sequence[Row]) -> dict[str, str]:
+        """Return id -> digest of what these rows' vectors were made from."""
+        column, ids = self.table.column, [row.id for row in rows]
+        first = [*ids, *(f"{identity}#part1" for identity in ids)]
+        found = run(
+            connection,
+            f"SELECT {column('id')}, {column('digest')} FROM {self.table.companion} "
+            f"WHERE {column('id')} = ANY(%(ids)s) AND {column('digest')} IS NOT NULL",
+            {"ids": first},
+        )
+        return {str(key).removesuffix("#part1"): str(digest).split("/")[0] for key, digest in found}
+
+    def _embed(self, documents: Sequence[Document]) -> tuple[dict[str, Vector], dict[str, str]]:
+        """Return id -> vector, and id -> why there is none."""
+        if not documents:
+            return {}, {}
+        batch = self._preparer.prepare([Record(item.id, None, item) for item in documents], set())
+        return {item.id: batch.vectors[at] for at, item in enumerate(batch.documents)}, batch.errors
+
+    def _parts(self, rows: Sequence[Row]) -> list[tuple[Row, list[Part]]]:
+        """Cut what is over the model's window; each part with where it starts in the row's text, from 1."""
+        found = []
+        for row in rows:
+            at, places = 0, []
+            for part in split_document(row.document, self._preparer.fits):
+                at = row.text.index(part.text, at)
+                places.append((part, at + 1))
+                at += len(part.text)
+            found.append((row, places))
+        return found
+
+    def _insert(
+        self,
+        connection: sa.Connection,
+        rows: Sequence[tuple[Row, Sequence[Part]]],
+        vectors: Mapping[str, Vector],
+    ) -> tuple[int, int]:
+        values = [_values(row, cut, at, vectors[cut[at][0].id]) for row, cut in rows for at in range(len(cut))]
+        if not values:
+            return 0, 0
+        if not self.table.in_table:
+            run_many(connection, self._insertion(), values)
+            return len(values), sum(int(str(item["token_count"])) for item in values)
+        count = tokens = 0
+        for item in values:
+            written = run(connection, self._update(), item).rowcount
+            count += written
+            tokens += written * int(str(item["token_count"]))
+        return count, tokens
+
+    def _insertion(self) -> str:
+        keys = [f"key_{at}" for at in range(1, len(self.table.key) + 1)]
+        casts = [f"CAST(%(key_{at})s AS {kind})" for at, (_, kind) in enumerate(self.table.key, 1)]
+        return (
+            f"INSERT INTO {self.table.companion} ({', '.join(keys)}, id, digest, tokens, token_count, zero, embedding, "
+            f"part_start, part_length) VALUES ({', '.join(casts)}, %(id)s, %(digest)s, "
+            f"CAST(%(tokens)s AS tsvector), %(token_count)s, %(zero)s, CAST(%(embedding)s AS {self.table.kind}), "
+            "%(part_start)s, %(part_length)s)"
+        )
+
+    def _update(self) -> str:
+        """Write only where the text is still the one that was embedded; who changed it meanwhile is met again."""
+        column, table = self.table.column, self.table
+        same = " AND ".join(
+            f"t.{key} = CAST(%(key_{at})s AS {kind})"
+            for at, (key, (_, kind)) in enumerate(zip(table.keys, table.key, strict=True), 1)
+        )
+        return (
+            f"UPDATE {table.source} t SET {column('id')} = %(id)s, {column('digest')} = %(digest)s, "
+            f"{column('tokens')} = CAST(%(tokens)s AS tsvector), {column('token_count')} = %(token_count)s, "
+            f"{column('zero')} = %(zero)s, {column('embedding')} = CAST(%(embedding)s AS {table.kind}) "
+            f"WHERE {same} AND {table.text} = %(text)s"
+        )
+
+    def _note(self, connection: sa.Connection, ids: Sequence[str], errors: Mapping[str, str]) -> None:
+        run(connection, f"DELETE FROM {self.table.errors} WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
+        if errors:
+            statement = f"INSERT INTO {self.table.errors} VALUES (%(id)s, %(reason)s)"
+            run_many(connection, statement, [{"id": key, "reason": reason} for key, reason in errors.items()])
+
+
+def run(
+    connection: sa.Connection, statement: str, values: Mapping[str, object] | None = None
+) -> sa.CursorResult[*tuple[Any, ...]]:
+    """Send a statement with its values; every percent sign that is not a value's place is doubled in it."""
+    return connection.exec_driver_sql(statement, dict(values or {}))
+
+
+def run_many(connection: sa.Connection, statement: str, values: Sequence[Mapping[str, object]]) -> None:
+    """Send a statement once for each set of values."""
+    connection.exec_driver_sql(statement, [dict(item) for item in values])
+
+
+def totals(connection: sa.Connection, number: int, documents: int, tokens: int) -> None:
+    """Count the collection's records and tokens up or down, as the adapter's keyword leg reads them."""
+    run(
+        connection,
+        "UPDATE qvec_collections SET documents = documents + %(documents)s, tokens = tokens + %(tokens)s "
+        "WHERE number = %(number)s",
+        {"documents": documents, "tokens": tokens, "number": number},
+    )
+
+
+def tsvector(frequencies: Mapping[str, int]) -> str:
+    """Write tokens as PostgreSQL's text form of a tsvector, equal to what the adapter writes in binary."""
+    return " ".join(f"{_lexeme(token)}:{_positions(count)}" for token, count in frequencies.items())
+
+
+def _positions(count: int) -> str:
+    return ",".join(map(str, [*range(1, min(count, _POSITIONS)), min(count, _MOST)]))
+
+
+def _lexeme(token: str) -> str:
+    if len(token.encode()) > _LONGEST:
+        token = hashlib.sha256(token.encode()).hexdigest()
+    return "'" + token.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _values(row: Row, cut: Sequence[Part], at: int, vector: Vector) -> dict[str, object]:
+    part, start = cut[at]
+    frequencies = term_frequencies(part.searchable_text)
+    is_whole = len(cut) == 1
+    return {
+        **{f"key_{number}": value for number, value in enumerate(row.key, 1)},
+        "id": part.id,
+        "digest": row.digest if is_whole else f"{row.digest}/{at + 1}/{len(cut)}",
+        "tokens": tsvector(frequencies),
+        "token_count": sum(frequencies.values()),
+        "zero": not bool(np.any(vector)),
+        "embedding": str(vector.tolist()),
+        "part_start": None if is_whole else start,
+        "part_length": None if is_whole else len(part.text),
+        "text": row.text,
+    }
+
+
+def _pair(connection: sa.Connection, statement: str, values: Mapping[str, object]) -> tuple[int, int]:
+    row = run(connection, statement, values).one()
+    return int(str(row[0])), int(str(row[1]))

@@ -1,0 +1,77 @@
+"""``qvec migrate`` on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from qvec.cli.app import cli
+from tests.migrate.postgres import psycopg
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    for key in [key for key in os.environ if key.startswith("QVEC_")]:
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("QVEC_MODEL", "hashing")
+    rows = [{"id": number, "title": f"T{number}", "body": f"row about {number}"} for number in range(5)]
+    lines = [json.dumps(row) for row in rows]
+    Path("rows.jsonl").write_text("\n".join([*lines, "nonsense"]) + "\n", encoding="utf-8")
+
+    def call(*arguments: str) -> Result:
+        result = CliRunner().invoke(cli, ["migrate", *arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+COPY = ("copy", "rows.jsonl", "--collection", "books", "--text", "{title}\\n{body}")
+
+
+def test_copy_and_undo(run: Callable[..., Result]) -> None:
+    found = run(*COPY, "--errors", "bad.jsonl")
+    assert found.exit_code == 0
+    assert found.stdout.startswith("books: 5 rows in 5 records, vectors made; 1 bad rows; 5 compared")
+    assert "failed: rows.jsonl:6: not JSON" in found.stderr
+    assert json.loads(Path("bad.jsonl").read_text())["place"] == "rows.jsonl:6"
+    assert run(*COPY, "--undo").stdout == "dropped books\n"
+
+
+def test_a_dry_run_copies_nothing(run: Callable[..., Result]) -> None:
+    assert "embed with hashing, 256 dimensions\n" in run(*COPY, "--dry-run").stdout
+    assert not Path(".qvec/migrate").exists()
+    assert json.loads(run(*COPY, "--dry-run", "--json").stdout)["is_new"] is True
+
+
+def test_stopping_at_a_bad_row_is_a_failure(run: Callable[..., Result]) -> None:
+    found = run(*COPY, "--stop-on-error")
+    assert (found.exit_code, found.stderr[:21]) == (1, "qvec: rows.jsonl:6: n")
+
+
+def test_plan(run: Callable[..., Result]) -> None:
+    found = run("plan", "rows.jsonl", "--text", "body", "--price-per-hour", "2")
+    assert found.stdout.startswith("rows.jsonl: 6 rows, 1 of them bad; 5 sampled\n")
+    assert "at the price given" in found.stdout
+    assert json.loads(run("plan", "rows.jsonl", "--text", "body", "--json").stdout)["rows"] == 6
+
+
+def test_attach_and_detach(run: Callable[..., Result], server: str) -> None:
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute("CREATE TABLE notes (id int PRIMARY KEY, text text); INSERT INTO notes VALUES (1, 'some words')")
+    arguments = ("attach", server, "notes", "--collection", "notes")
+    assert "CREATE INDEX CONCURRENTLY" in run(*arguments, "--dry-run").stdout
+    assert run(*arguments, "--triggers").stdout.startswith("notes: 1 rows embedded")
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute("INSERT INTO notes VALUES (2, 'other words')")
+    assert run("sync", server, "notes").stdout.startswith("notes: 1 embedded, 0 unchanged, 0 deleted, 0 failed; 0 wai")
+    assert "DROP VIEW IF EXISTS" in run("detach", server, "notes", "--dry-run").stdout
+    assert run("detach", server, "notes").stdout == "detached notes\n"
+    assert run("detach", server, "notes").exit_code == 1
