@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from qvec.errors import InvalidInputError
-from qvec.types import Document, Hit, Leg, LegName
+from qvec.types import Hit, Leg, LegName
 
 Fusion: TypeAlias = Literal["rrf", "linear"]
 Scaling: TypeAlias = Literal["min-max", "z-score"]
@@ -57,6 +57,22 @@ class FusionSpec:
         return self.weight(name) * (1.0 / (self.rank_constant + rank))
 
 
+class Standing(NamedTuple):
+    """Where the fusion puts one id.
+
+    Attributes:
+        id: the document's.
+        score: fused.
+        relevance: the score as a share of what an id would have that is first in every leg with hits.
+        legs: each leg's account.
+    """
+
+    id: str
+    score: float
+    relevance: float
+    legs: tuple[Leg, ...]
+
+
 def fuse(legs: Mapping[LegName, Sequence[Hit]], how: FusionSpec) -> list[Hit]:
     """Fuse as `how` says.
 
@@ -68,9 +84,37 @@ def fuse(legs: Mapping[LegName, Sequence[Hit]], how: FusionSpec) -> list[Hit]:
         All hits, best first, ties by id, with each leg's rank, score and contribution. `Hit.relevance` is the score as
         a share of what a hit would have that is first in every leg with hits.
     """
-    if how.method == "rrf":
-        return _fuse(legs, how, lambda _hits: lambda rank: 1.0 / (how.rank_constant + rank))
-    return _fuse(legs, how, lambda hits: _scaled(hits, how.scaling))
+    documents = {hit.id: hit.document for hits in legs.values() for hit in hits}
+    scored = {name: [(hit.id, hit.score) for hit in hits] for name, hits in legs.items()}
+    return [Hit(documents[each.id], each.score, each.legs, relevance=each.relevance) for each in standings(scored, how)]
+
+
+def standings(
+    legs: Mapping[LegName, Sequence[tuple[str, float]]], how: FusionSpec, *, first: int | None = None
+) -> list[Standing]:
+    """Fuse ids and scores, where documents are read later; as `fuse`.
+
+    Args:
+        legs: each leg's ids with their scores, best first.
+        how: the method and its numbers.
+        first: how many are wanted; None for all.
+
+    Returns:
+        The first ids, best first, ties by id.
+    """
+    totals: dict[str, float] = {}
+    added = {name: _contributions(name, [score for _, score in scored], how) for name, scored in legs.items()}
+    for name, scored in legs.items():
+        for (id, _), more in zip(scored, added[name], strict=True):
+            totals[id] = totals.get(id, 0.0) + more
+    best = sum(each[0] for each in added.values() if each)
+    order = sorted(totals, key=lambda id: (-totals[id], id))[:first]
+    accounts: dict[str, tuple[Leg, ...]] = dict.fromkeys(order, ())
+    for name, scored in legs.items():
+        for rank, (id, score) in enumerate(scored, 1):
+            if id in accounts:
+                accounts[id] += (Leg(name, rank, score, added[name][rank - 1]),)
+    return [Standing(id, totals[id], min(1.0, totals[id] / best) if best else 0.0, accounts[id]) for id in order]
 
 
 def rrf(
@@ -168,45 +212,14 @@ def _certain(fused: Sequence[Hit], bounds: Mapping[LegName, float], wanted: int)
     return True
 
 
-@dataclass(slots=True)
-class _Fused:
-    document: Document
-    legs: list[Leg] = field(default_factory=list)
-
-    @property
-    def score(self) -> float:
-        return sum(leg.contribution for leg in self.legs)
-
-
-def _fuse(
-    legs: Mapping[LegName, Sequence[Hit]],
-    how: FusionSpec,
-    scale: Callable[[Sequence[Hit]], Callable[[int], float]],
-) -> list[Hit]:
-    fused: dict[str, _Fused] = {}
-    best = 0.0
-    for name, hits in legs.items():
-        if not hits:
-            continue
-        weight, worth = how.weight(name), scale(hits)
-        best += weight * worth(1)
-        for rank, hit in enumerate(hits, 1):
-            entry = fused.get(hit.id)
-            if entry is None:
-                entry = fused[hit.id] = _Fused(hit.document)
-            entry.legs.append(Leg(name, rank, hit.score, weight * worth(rank)))
-    scored = [(entry.score, entry) for entry in fused.values()]
-    scored.sort(key=lambda pair: (-pair[0], pair[1].document.id))
-    return [
-        Hit(entry.document, score, tuple(entry.legs), relevance=min(1.0, score / best) if best else 0.0)
-        for score, entry in scored
-    ]
-
-
-def _scaled(hits: Sequence[Hit], scaling: Scaling) -> Callable[[int], float]:
-    low, high = hits[-1].score, hits[0].score
+def _contributions(name: LegName, scores: Sequence[float], how: FusionSpec) -> list[float]:
+    if how.method == "rrf":
+        return [how.most(name, rank) for rank in range(1, len(scores) + 1)]
+    if not scores:
+        return []
+    weight, low, high = how.weight(name), scores[-1], scores[0]
     if high == low:
-        return lambda _rank: 1.0
-    deviation = float(np.std([hit.score for hit in hits])) if scaling == "z-score" else 0.0
+        return [weight] * len(scores)
+    deviation = float(np.std(scores)) if how.scaling == "z-score" else 0.0
     unit = deviation or high - low
-    return lambda rank: (hits[rank - 1].score - low) / unit
+    return [weight * ((score - low) / unit) for score in scores]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,16 +20,15 @@ QUERY = "read a csv file row"
 
 
 @pytest.fixture(scope="module", params=EMBEDDED)
-def shelf(request: pytest.FixtureRequest, embedded_folder: Path) -> Iterator[Collection]:
+def shelf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
     """A collection that the tests only read."""
     try:
-        adapter = open_adapter(embedded_uri(request.param, embedded_folder))
+        adapter = open_adapter(embedded_uri(request.param, tmp_path_factory.mktemp("shelf")))
     except MissingDriverError as exc:
         if required(request.param):
             raise
         pytest.skip(str(exc))
     with Database(adapter, model="hashing") as database:
-        database.drop("shelf", missing_ok=True)
         collection = database.collection("shelf")
         chunks = [
             Document(
