@@ -1,7 +1,7 @@
-"""The two forms of ``/rerank`` that servers take, and reading what they answer.
+"""The forms of ``/rerank`` that servers take, and reading what they answer.
 
-Jina, Cohere, vLLM, SGLang, llama.cpp and Infinity take ``documents`` under the API's version; text-embeddings-inference
-takes ``texts`` at the server's root.
+Jina, Cohere, vLLM, SGLang, llama.cpp and Infinity take ``documents`` under the API's version, and some of them are told
+not to send these back; text-embeddings-inference takes ``texts`` at the server's root.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qvec.embedders.remote.sending import refusal
 from qvec.embedders.remote.transport import Answer, Transport
 from qvec.errors import EndpointError
 
-Form: TypeAlias = Literal["documents", "texts"]
+Form: TypeAlias = Literal["documents", "bare documents", "texts"]
 PATH = "/rerank"
 KEY = "QVEC_RERANK_API_KEY"
 _PROBE = "qvec"
@@ -37,7 +37,9 @@ def ask(
         # What may be over the window is told to the caller; TEI refuses the whole batch otherwise.
         body = {"query": query, "texts": list(texts), "raw_scores": False, "truncate": True}
         return transport.post_beside(PATH, body, timeout=timeout)
-    asked = {"model": model, "query": query, "documents": list(texts), "top_n": len(texts), "return_documents": False}
+    asked = {"model": model, "query": query, "documents": list(texts), "top_n": len(texts)}
+    if form == "documents":
+        asked["return_documents"] = False
     return transport.post(PATH, asked, timeout=timeout)
 
 
@@ -48,7 +50,7 @@ def find_form(transport: Transport, retrier: Retrier, model: str) -> Form:
         EndpointError: it takes neither, or cannot be reached.
     """
     refused: Answer | None = None
-    forms: tuple[Form, ...] = ("documents", "texts")
+    forms: tuple[Form, ...] = ("documents", "bare documents", "texts")
     for form in forms:
         answer = retrier.ask(lambda form=form: ask(transport, form, model, _PROBE, [_PROBE]), threading.Event())  # type: ignore[misc]
         if answer.status == 200:

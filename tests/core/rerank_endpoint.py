@@ -23,6 +23,7 @@ class Faults:
     batch_limit: int | None = None
     batch_limit_status: int = 413
     refuses_text: str | None = None
+    knows_return_documents: bool = True
     errors: int = 0
     overloaded: int = 0
     slow_seconds: float = 0.0
@@ -79,6 +80,8 @@ class RerankEndpoint:
             return 404, {"error": {"message": "not found"}}
         if listed not in body:
             return 422, {"detail": f"field required: {listed}"}
+        if not faults.knows_return_documents and "return_documents" in body:
+            return 400, {"message": "unknown field: return_documents"}
         if faults.form != "tei" and body["model"] != MODEL:
             return 404, {"error": {"message": f"The model {body['model']!r} does not exist"}}
         return self._scored(body["query"], body[listed])

@@ -51,6 +51,12 @@ def test_scores_come_back_in_the_order_of_the_texts_whatever_the_server_s_form_a
     assert reranker.score(QUERY, []) == []
 
 
+def test_a_server_that_cannot_be_told_to_keep_the_documents_is_asked_without(reach):
+    reranker, endpoint = reach(knows_return_documents=False)
+    assert [each.score for each in reranker.score(QUERY, TEXTS)] == [overlap(QUERY, text) for text in TEXTS]
+    assert "return_documents" not in endpoint.log.bodies[-1]
+
+
 def test_the_batch_size_that_a_server_takes_is_remembered(reach):
     reranker, endpoint = reach(batch_limit=10)
     reranker.score(QUERY, MANY)
