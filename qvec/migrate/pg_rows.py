@@ -266,7 +266,7 @@ class Rows:
 
 def run(
     connection: sa.Connection, statement: str, values: Mapping[str, object] | None = None
-) -> sa.CursorResult[*tuple[Any, ...]]:
+) -> sa.CursorResult[Any]:
     """Send a statement with its values; every percent sign that is not a value's place is doubled in it."""
     return connection.exec_driver_sql(statement, dict(values or {}))
 
