@@ -14,7 +14,7 @@ demo: $(VENV)/.demo  ## index the standard library in FAISS, PostgreSQL and Milv
 	$(BIN)/python examples/search_the_standard_library.py
 
 test: $(VENV)/.test  ## run the tests, real databases included
-	QVEC_TEST_REQUIRE=$${QVEC_TEST_REQUIRE:-all} $(BIN)/python -m pytest $(PYTEST_ARGS)
+	QVEC_TEST_REQUIRE=$${QVEC_TEST_REQUIRE:-all} $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 slow: $(VENV)/.test  ## run the slow tests
 	QVEC_TEST_REQUIRE=$${QVEC_TEST_REQUIRE:-all} $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

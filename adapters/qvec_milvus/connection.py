@@ -78,7 +78,8 @@ def open_file(path: Path) -> Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with mapped(str(path)):
-            client = driver.MilvusClient(str(path))
+            # Lite serves from a thread of this process, which may be kept waiting on a busy machine.
+            client = driver.MilvusClient(str(path), timeout=60)
     except (OSError, RuntimeError, ValueError) as exc:
         raise BackendConnectionError(f"Milvus Lite cannot open {path}: {exc}") from exc
     version = str(getattr(milvus_lite, "__version__", ""))

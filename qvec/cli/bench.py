@@ -21,7 +21,7 @@ _BATCH_SIZES = (32, 8, 128)
 
 @click.group()
 def bench() -> None:
-    """Measure this machine."""
+    """Measure this machine. Every command takes --json."""
 
 
 @bench.command()
