@@ -264,9 +264,7 @@ class Rows:
             run_many(connection, statement, [{"id": key, "reason": reason} for key, reason in errors.items()])
 
 
-def run(
-    connection: sa.Connection, statement: str, values: Mapping[str, object] | None = None
-) -> sa.CursorResult[Any]:
+def run(connection: sa.Connection, statement: str, values: Mapping[str, object] | None = None) -> sa.CursorResult[Any]:
     """Send a statement with its values; every percent sign that is not a value's place is doubled in it."""
     return connection.exec_driver_sql(statement, dict(values or {}))
 
