@@ -124,12 +124,18 @@ class _Lexemes(dict[tuple[str, int], bytes]):
         token, frequency = item
         if len(self) >= self._MOST:
             self.clear()
-        positions = [*range(1, min(frequency, MAX_POSITIONS)), min(frequency, _MAX_FREQUENCY)]
-        written = lexeme(token).encode() + b"\0" + struct.pack(f">{len(positions) + 1}H", len(positions), *positions)
+        written = lexeme(token).encode() + (_POSITIONS[frequency] if frequency < MAX_POSITIONS else _many(frequency))
         self[item] = written
         return written
 
 
+def _many(frequency: int) -> bytes:
+    """End a lexeme and write its positions, of which the last is how often the token occurs."""
+    positions = [*range(1, min(frequency, MAX_POSITIONS)), min(frequency, _MAX_FREQUENCY)]
+    return struct.pack(f">x{len(positions) + 1}H", len(positions), *positions)
+
+
+_POSITIONS = [b"", *map(_many, range(1, MAX_POSITIONS))]
 _lexemes = _Lexemes()
 
 
