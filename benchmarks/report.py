@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ def write(name: str, rows: Sequence[Mapping[str, object]], *, seed: int, out: Pa
     head = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip(),
-        "command": " ".join([_module(), *sys.argv[1:]]),
+        "command": _command(),
         "seed": seed,
         "machine": machine(),
     }
@@ -63,10 +64,11 @@ def _cell(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _module() -> str:
-    """Return the command that runs this benchmark."""
+def _command() -> str:
+    """Return the command that runs this benchmark; where its results went does not matter to anyone."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return f"python -m {spec.name.removesuffix('.__main__') if spec else 'benchmarks.run'}"
+    module = spec.name.removesuffix(".__main__") if spec else "benchmarks.run"
+    return re.sub(r" --out \S+", "", " ".join(["python -m", module, *sys.argv[1:]]))
 
 
 def _version(name: str) -> str:

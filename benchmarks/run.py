@@ -178,7 +178,7 @@ def cold(backend: str, options: argparse.Namespace) -> list[Row]:
     return [
         {
             "backend": backend,
-            "command": name,
+            "subcommand": name,
             "median_s": statistics.median(values),
             "min_s": min(values),
             "max_s": max(values),
