@@ -16,6 +16,10 @@ from qvec_milvus.errors import mapped
 KeywordForm = Literal["function", "terms", "words"]
 DEFAULT_PORT = 19_530
 _BM25_SINCE = (2, 5)
+# Lite serves from a thread of this process, which may wait its turn on a busy machine. pymilvus would ask every ten
+# seconds whether it lives, and gRPC's server hangs up on who asks so often: "Too many pings".
+_LITE_SECONDS = 60
+_LITE_GRPC = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.keepalive_permit_without_calls": False}
 
 
 @dataclass(slots=True)
@@ -78,8 +82,7 @@ def open_file(path: Path) -> Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with mapped(str(path)):
-            # Lite serves from a thread of this process, which may be kept waiting on a busy machine.
-            client = driver.MilvusClient(str(path), timeout=60)
+            client = driver.MilvusClient(str(path), timeout=_LITE_SECONDS, grpc_options=_LITE_GRPC)
     except (OSError, RuntimeError, ValueError) as exc:
         raise BackendConnectionError(f"Milvus Lite cannot open {path}: {exc}") from exc
     version = str(getattr(milvus_lite, "__version__", ""))
