@@ -26,7 +26,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     sound = Path(__file__).with_name("test_memory.py")
     wanted += [f"{sound}::{SOUND}::{test}" for test in sorted({test for tests in CAUGHT_BY.values() for test in tests})]
     report = folder / "report.xml"
-    arguments = ["-q", "--tb=short", "-p", "no:cacheprovider", "--junitxml", str(report), *wanted]
+    # A folder of its own: a pytest that takes the common one closes it to the user that PostgreSQL's tests run as.
+    own = f"--basetemp={folder / 'tmp'}"
+    arguments = ["-q", "--tb=short", "-p", "no:cacheprovider", own, "--junitxml", str(report), *wanted]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=ROOT,
