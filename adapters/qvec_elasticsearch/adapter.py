@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, NoReturn, Self
 
 import numpy as np
 
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsExchange
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
@@ -19,7 +20,7 @@ from qvec_elasticsearch.filters import compile_filter
 from qvec_elasticsearch.search import Nearest, check_window
 
 
-class ElasticsearchAdapter(Adapter):
+class ElasticsearchAdapter(Adapter, SupportsExchange):
     """Keep collections in Elasticsearch; that of ``books`` is behind the alias ``qvec_books``. No other is touched.
 
     Args:
@@ -87,6 +88,23 @@ class ElasticsearchAdapter(Adapter):
                 client.options(ignore_status=404).indices.delete(index=known[0])
         elif not missing_ok:
             raise self._missing(name)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Move both aliases in one request, which Elasticsearch takes as one step."""
+        actions = self._exchange_actions(one, other)
+        with self._connection.use(one) as client:
+            client.indices.update_aliases(actions=actions)
+        self._forget(one)
+        self._forget(other)
+
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Write the request."""
+        return [f"POST /_aliases {json.dumps({'actions': self._exchange_actions(one, other)})}"]
+
+    def _exchange_actions(self, one: str, other: str) -> list[dict[str, dict[str, object]]]:
+        found = {name: self._find(name) for name in (one, other)}
+        first, second = (found[name] or self._absent(name) for name in (one, other))
+        return schema.exchange_actions(one, first[0], other, second[0])
 
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from its index's ``_meta``."""
@@ -196,6 +214,9 @@ class ElasticsearchAdapter(Adapter):
     def _forget(self, name: str) -> None:
         self._specs.pop(name, None)
         self._nearest.forget(name)
+
+    def _absent(self, name: str) -> NoReturn:
+        raise self._missing(name)
 
     def _missing(self, name: str) -> CollectionNotFoundError:
         return CollectionNotFoundError(
