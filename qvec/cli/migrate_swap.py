@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -12,8 +12,7 @@ from qvec.cli.options import model_options
 
 if TYPE_CHECKING:
     from qvec.migrate import SwapReport
-
-Way: TypeAlias = Literal["switch", "fill", "back", "end"]
+    from qvec.migrate.swapping import Way
 
 
 @click.command()
@@ -46,18 +45,17 @@ def swap(
     from qvec import migrate as api
 
     job = api.SwapJob(url=url, collection=collection, model=model, dim=dim, least_recall=least_recall, journal=journal)
-    chosen = cast(Way, way or "switch")
+    chosen = cast("Way", way or "switch")
     if dry_run:
-        steps = api.plan_swap(job)
+        steps = api.plan_swap(job, way=chosen)
         tell({"dry_run": True, "steps": steps}, steps, as_json=as_json)
-    elif chosen == "end":
+        return
+    if chosen == "end":
         api.end_swap(job)
         tell({"collection": collection, "ended": True}, [f"dropped {job.shadow}"], as_json=as_json)
-    else:
-        report = (
-            api.roll_back(job) if chosen == "back" else api.swap(job, switch=chosen == "switch", progress=Progress())
-        )
-        tell(asdict(report), [_line(collection, report)], as_json=as_json)
+        return
+    report = api.roll_back(job) if chosen == "back" else api.swap(job, switch=chosen == "switch", progress=Progress())
+    tell(asdict(report), [_line(collection, report)], as_json=as_json)
 
 
 def _line(collection: str, report: SwapReport) -> str:
