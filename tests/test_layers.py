@@ -24,6 +24,7 @@ LEVELS = {
         "specs",
         "layouts",
         "keyword_index",
+        "tsvector",
     },
     2: {"adapter", "embedder", "reranker", "foreign"},
     3: {"memory", "registry", "config", "passport", "embedders", "rerankers", "tuned", "code"},

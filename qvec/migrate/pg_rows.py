@@ -17,13 +17,11 @@ from qvec.migrate.fields import join_id
 from qvec.migrate.pg_table import PgTable
 from qvec.migrate.source import Record
 from qvec.migrate.writing import Preparer
+from qvec.tsvector import lexeme, positions
 from qvec.types import Document, Vector
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
-
-# As the adapter writes them: a lexeme has as many positions as its token occurs, beyond 64 the last is the number.
-_POSITIONS, _MOST, _LONGEST = 64, 16383, 2046
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,17 +284,11 @@ def totals(connection: sa.Connection, number: int, documents: int, tokens: int) 
 
 def tsvector(frequencies: Mapping[str, int]) -> str:
     """Write tokens as PostgreSQL's text form of a tsvector, equal to what the adapter writes in binary."""
-    return " ".join(f"{_lexeme(token)}:{_positions(count)}" for token, count in frequencies.items())
+    return " ".join(f"{_quoted(token)}:{','.join(map(str, positions(count)))}" for token, count in frequencies.items())
 
 
-def _positions(count: int) -> str:
-    return ",".join(map(str, [*range(1, min(count, _POSITIONS)), min(count, _MOST)]))
-
-
-def _lexeme(token: str) -> str:
-    if len(token.encode()) > _LONGEST:
-        token = hashlib.sha256(token.encode()).hexdigest()
-    return "'" + token.replace("\\", "\\\\").replace("'", "''") + "'"
+def _quoted(token: str) -> str:
+    return "'" + lexeme(token).replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def _values(row: Row, cut: Sequence[Part], at: int, vector: Vector) -> dict[str, object]:
