@@ -25,6 +25,7 @@ LEVELS = {
         "layouts",
         "keyword_index",
         "tsvector",
+        "facts",
     },
     2: {"adapter", "embedder", "reranker", "foreign"},
     3: {"memory", "registry", "config", "passport", "embedders", "rerankers", "tuned", "code"},
