@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from qvec import pipeline
+from qvec import pipeline, records
 from qvec.adapter import Adapter
 from qvec.checks import check_name, check_vectors
 from qvec.documents import DocumentLike
@@ -265,18 +265,7 @@ class Collection:
 
     def get(self, ids: str | Sequence[str]) -> list[Document]:
         """Return documents in the caller's order; one that was cut comes as its parts; unknown ids are skipped."""
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        found = {document.id: document for document in self._adapter.get(self.name, wanted)}
-        missing = [identity for identity in wanted if identity not in found]
-        parts: dict[str, list[Document]] = {}
-        if missing:
-            for part in self._adapter.get(self.name, list(self._adapter.digests(self.name, missing))):
-                parts.setdefault(part.source, []).append(part)
-        return [
-            document
-            for identity in wanted
-            for document in ([found[identity]] if identity in found else _in_order(parts.get(identity, [])))
-        ]
+        return records.read(self._adapter, self.name, [ids] if isinstance(ids, str) else list(ids))
 
     def delete(self, ids: str | Sequence[str] | None = None, *, where: Where = None) -> int:
         """Delete documents with all their parts, by id, by source or by filter; unknown ids are ignored.
@@ -291,19 +280,8 @@ class Collection:
         if (ids is None) == (condition is None):
             raise InvalidInputError("delete takes ids or where, one of the two")
         if ids is None:
-            gone = 0
-            for batch in self._adapter.scan(self.name, filter=condition):
-                records = [document.id for document in batch.documents]
-                self._adapter.delete(self.name, records)
-                gone += len(records)
-            self._adapter.refresh(self.name)
-            return gone
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        known = {document.id for document in self._adapter.get(self.name, wanted)}
-        records = sorted(known | set(self._adapter.digests(self.name, wanted)))
-        self._adapter.delete(self.name, records)
-        self._adapter.refresh(self.name)
-        return len(records)
+            return records.delete_matching(self._adapter, self.name, condition)
+        return records.delete(self._adapter, self.name, [ids] if isinstance(ids, str) else list(ids))
 
     def clear(self) -> None:
         """Delete all documents; the collection stays, with its shape and passport.
@@ -394,7 +372,3 @@ class Collection:
         else:
             model, dim = passport.model_id, passport.dim
         return load_embedder(self._model or model, dim=dim if self._dim is None else self._dim)
-
-
-def _in_order(parts: list[Document]) -> list[Document]:
-    return sorted(parts, key=lambda part: (len(part.id), part.id))

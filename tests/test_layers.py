@@ -33,6 +33,7 @@ LEVELS = {
         "retrieval",
         "reranking",
         "prepare",
+        "records",
         "pipeline",
         "collection",
         "database",
