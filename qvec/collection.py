@@ -22,7 +22,7 @@ from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
 from qvec.lexical_weight import lexical_weight
 from qvec.pages import Hits, fingerprint, offset_of, page
-from qvec.passport import check_passport, passport_of
+from qvec.passport import check_analyzer, check_passport, passport_of
 from qvec.pipeline import IndexProgress, IndexReport, LongText
 from qvec.ranking import WINDOW
 from qvec.registry import DEFAULT_MODEL, load_embedder, load_reranker
@@ -55,6 +55,7 @@ class Collection:
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
         chunker: str = "",
+        analyzer: str | None = None,
         cache: VectorCache | None = None,
         default_ef: int | None = None,
     ) -> None:
@@ -69,10 +70,11 @@ class Collection:
         self._metric = Metric(metric)
         self._index = index or IndexSpec()
         self._chunker = chunker
+        self._analyzer = analyzer
         self._cache = cache
         self._default_ef = default_ef
         self._checked = False
-        self._found_metric: Metric | None = None
+        self._found: CollectionSpec | None = None
         self._rerankers: dict[str, Reranker] = {}
 
     @property
@@ -94,12 +96,14 @@ class Collection:
         """Make the collection in the database when it is not there yet.
 
         Raises:
-            UnsupportedError: the database cannot hold vectors of this dim or metric.
-            PassportMismatchError: it is there with another model, dim or prompt.
+            UnsupportedError: the database cannot hold vectors of this dim or metric, or has no analyzers.
+            InvalidInputError: the database has no analyzer of this name.
+            PassportMismatchError: it is there with another model, dim, prompt or analyzer.
         """
         embedder = self._open()
-        passport = passport_of(embedder, chunker=self._chunker)
-        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport)
+        analyzer = self._found.analyzer if self._found else self._analyzer
+        passport = passport_of(embedder, chunker=self._chunker, analyzer=analyzer)
+        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, analyzer)
         self._adapter.create_collection(spec, exist_ok=True)
 
     def index(
@@ -305,7 +309,7 @@ class Collection:
         """Delete the collection with all that is in it."""
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
         self._checked = False
-        self._found_metric = None
+        self._found = None
 
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:
@@ -320,19 +324,24 @@ class Collection:
         return passport.model_id if passport else ""
 
     def _known_metric(self) -> Metric:
-        if self._found_metric is None:
-            self._found_metric = self._adapter.describe_collection(self.name).metric
-        return self._found_metric
+        if self._found is None:
+            self._found = self._described()
+        return self._found.metric
+
+    def _described(self) -> CollectionSpec:
+        spec = self._adapter.describe_collection(self.name)
+        check_analyzer(spec, self._analyzer)
+        return spec
 
     def _dim_for(self, vectors: Vectors) -> int:
         if self._embedder is not None:
             self.create()
             return self._embedder.dim
         try:
-            return self._adapter.describe_collection(self.name).dim
+            return self._described().dim
         except CollectionNotFoundError:
             dim = len(vectors[0]) if self._dim is None else self._dim
-            spec = CollectionSpec(self.name, dim, self._metric, self._index)
+            spec = CollectionSpec(self.name, dim, self._metric, self._index, analyzer=self._analyzer)
             self._adapter.create_collection(spec, exist_ok=True)
             return dim
 
@@ -349,7 +358,7 @@ class Collection:
         if self._checked and self._embedder is not None:
             return self._embedder
         try:
-            spec: CollectionSpec | None = self._adapter.describe_collection(self.name)
+            spec: CollectionSpec | None = self._described()
         except CollectionNotFoundError:
             spec = None
         if self._embedder is None:
@@ -359,7 +368,7 @@ class Collection:
         if spec:
             check_passport(spec, self._embedder)
             self._checked = True
-            self._found_metric = spec.metric
+            self._found = spec
         return self._embedder
 
     def _load(self, passport: Passport | None) -> Embedder:
