@@ -73,6 +73,7 @@ class Database:
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
         chunker: str = "",
+        analyzer: str | None = None,
     ) -> Collection:
         """Name a collection, which need not be there yet.
 
@@ -84,6 +85,8 @@ class Database:
             metric: for a new collection.
             index: for a new collection.
             chunker: what cuts the documents, to be noted in a new collection's passport.
+            analyzer: the database's own that cuts texts and queries into words (``"english"``), for a new collection,
+                instead of qvec's keyword tokens; `Capabilities.analyzers` names them. None takes the collection's own.
 
         Raises:
             InvalidInputError: the name cannot be used.
@@ -100,6 +103,7 @@ class Database:
             metric=metric,
             index=index,
             chunker=chunker,
+            analyzer=analyzer,
             cache=self._cache,
             default_ef=self._tuned.get(name),
         )

@@ -35,6 +35,7 @@ LEVELS = {
         "retrieval",
         "reranking",
         "prepare",
+        "records",
         "pipeline",
         "collection",
         "database",
