@@ -21,16 +21,17 @@ from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
 from qvec.lexical_weight import lexical_weight
+from qvec.model_choice import ModelChoice
 from qvec.pages import Hits, fingerprint, offset_of, page
 from qvec.passport import check_analyzer, check_passport, passport_of
 from qvec.pipeline import IndexProgress, IndexReport, LongText
 from qvec.ranking import WINDOW
-from qvec.registry import DEFAULT_MODEL, load_embedder, load_reranker
+from qvec.registry import load_reranker
 from qvec.reranker import Reranker
 from qvec.reranking import DEPTH, Budget
 from qvec.reranking import rerank as reorder
 from qvec.retrieval import Group, Mode, Question, Wanted, check_query
-from qvec.types import CollectionSpec, Document, IndexSpec, LegName, Metric, Passport, Vector, Vectors
+from qvec.types import CollectionSpec, Document, IndexSpec, LegName, Metric, Vector, Vectors
 from qvec.where import to_filter
 
 
@@ -47,11 +48,7 @@ class Collection:
         name: str,
         *,
         executor: ThreadPoolExecutor,
-        model: str | None = None,
-        dim: int | None = None,
-        embedder: Embedder | None = None,
-        default_model: str | None = None,
-        default_dim: int | None = None,
+        choice: ModelChoice | None = None,
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
         chunker: str = "",
@@ -62,11 +59,8 @@ class Collection:
         self.name = name if isinstance(adapter, ForeignAdapter) else check_name(name)
         self._adapter = adapter
         self._executor = executor
-        self._model = model
-        self._dim = dim
-        self._embedder = embedder
-        self._default_model = default_model
-        self._default_dim = default_dim
+        self._choice = choice or ModelChoice()
+        self._embedder = self._choice.embedder
         self._metric = Metric(metric)
         self._index = index or IndexSpec()
         self._chunker = chunker
@@ -340,7 +334,7 @@ class Collection:
         try:
             return self._described().dim
         except CollectionNotFoundError:
-            dim = len(vectors[0]) if self._dim is None else self._dim
+            dim = len(vectors[0]) if self._choice.dim is None else self._choice.dim
             spec = CollectionSpec(self.name, dim, self._metric, self._index, analyzer=self._analyzer)
             self._adapter.create_collection(spec, exist_ok=True)
             return dim
@@ -362,7 +356,9 @@ class Collection:
         except CollectionNotFoundError:
             spec = None
         if self._embedder is None:
-            self._embedder = self._load(spec.passport if spec else None)
+            if isinstance(self._adapter, ForeignAdapter):
+                self._choice.check_named(self.name)
+            self._embedder = self._choice.load(spec.passport if spec else None)
         if self._cache is not None and not isinstance(self._embedder, CachedEmbedder):
             self._embedder = CachedEmbedder(self._embedder, self._cache)
         if spec:
@@ -370,14 +366,3 @@ class Collection:
             self._checked = True
             self._found = spec
         return self._embedder
-
-    def _load(self, passport: Passport | None) -> Embedder:
-        if isinstance(self._adapter, ForeignAdapter) and not (self._model or self._default_model):
-            raise InvalidInputError(
-                f"the vectors of {self.name!r} were made by another program: name their model with model=, and dim="
-            )
-        if passport is None:
-            model, dim = self._default_model or DEFAULT_MODEL, self._default_dim
-        else:
-            model, dim = passport.model_id, passport.dim
-        return load_embedder(self._model or model, dim=dim if self._dim is None else self._dim)

@@ -18,6 +18,7 @@ from qvec.embedders.cache_store import VectorCache
 from qvec.errors import UnsupportedError
 from qvec.foreign import SupportsLayout
 from qvec.layouts import FieldMap, Layout, to_layout
+from qvec.model_choice import ModelChoice
 from qvec.registry import open_adapter
 from qvec.types import CollectionSpec, IndexSpec, Metric
 from qvec.uri import URI
@@ -95,11 +96,7 @@ class Database:
             self.adapter,
             name,
             executor=self._executor,
-            model=model,
-            dim=dim,
-            embedder=embedder,
-            default_model=self._model,
-            default_dim=self._dim,
+            choice=ModelChoice(model, dim, embedder, self._model, self._dim),
             metric=metric,
             index=index,
             chunker=chunker,

@@ -32,6 +32,7 @@ LEVELS = {
     4: {
         "ranking",
         "pages",
+        "model_choice",
         "retrieval",
         "reranking",
         "prepare",
