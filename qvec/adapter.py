@@ -188,3 +188,22 @@ class SupportsHybrid(Protocol):
             offset: fused hits to skip.
             ef: as in `Adapter.search_dense`.
         """
+
+
+@runtime_checkable
+class SupportsExchange(Protocol):
+    """An adapter that lets two collections trade names, so that one takes another's place; inherit from it."""
+
+    @abstractmethod
+    def exchange(self, one: str, other: str) -> None:
+        """Give each of two collections the other's name, for all who read and write them.
+
+        What each holds stays with it, shape and passport included; a second call undoes the first.
+
+        Raises:
+            CollectionNotFoundError: one of the two is not there; nothing is changed then.
+        """
+
+    @abstractmethod
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Write the statements or requests that `exchange` would send."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, NoReturn, Self
 
 import numpy as np
 
-from qvec.adapter import Adapter, SupportsHybrid
+from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
@@ -22,7 +23,7 @@ from qvec_elasticsearch.search import Nearest, check_window
 from qvec_elasticsearch.trips import Window, together
 
 
-class ElasticsearchAdapter(Adapter, SupportsHybrid):
+class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
     """Keep collections in Elasticsearch; that of ``books`` is behind the alias ``qvec_books``. No other is touched.
 
     Args:
@@ -91,6 +92,23 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid):
                 client.options(ignore_status=404).indices.delete(index=known[0])
         elif not missing_ok:
             raise self._missing(name)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Move both aliases in one request, which Elasticsearch takes as one step."""
+        actions = self._exchange_actions(one, other)
+        with self._connection.use(one) as client:
+            client.indices.update_aliases(actions=actions)
+        self._forget(one)
+        self._forget(other)
+
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Write the request."""
+        return [f"POST /_aliases {json.dumps({'actions': self._exchange_actions(one, other)})}"]
+
+    def _exchange_actions(self, one: str, other: str) -> list[dict[str, dict[str, object]]]:
+        found = {name: self._find(name) for name in (one, other)}
+        first, second = (found[name] or self._absent(name) for name in (one, other))
+        return schema.exchange_actions(one, first[0], other, second[0])
 
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from its index's ``_meta``."""
@@ -232,6 +250,9 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid):
     def _forget(self, name: str) -> None:
         self._specs.pop(name, None)
         self._nearest.forget(name)
+
+    def _absent(self, name: str) -> NoReturn:
+        raise self._missing(name)
 
     def _missing(self, name: str) -> CollectionNotFoundError:
         return CollectionNotFoundError(

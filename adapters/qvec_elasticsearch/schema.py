@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from elasticsearch import Elasticsearch
@@ -20,7 +22,6 @@ SIMILARITIES = {Metric.COSINE: "cosine", Metric.DOT: "max_inner_product", Metric
 BASE64_SINCE: Version = (9, 3)
 """From when a vector may be written as base64, a third of its digits and ten times as fast to read."""
 
-_FIRST = "-000001"
 _BBQ_SINCE: Version = (8, 18)
 _BBQ_FROM_DIM = 384
 _INT8_FROM_DIM = 64
@@ -59,11 +60,33 @@ def create(connection: Connection, client: Elasticsearch, spec: CollectionSpec) 
     """
     alias = alias_of(spec.name)
     client.indices.create(
-        index=alias + _FIRST,
+        index=_free_index(client, alias),
         aliases={alias: {}},
         settings=_settings(connection),
         mappings=_mapping(spec, connection.version),
     )
+
+
+def _free_index(client: Elasticsearch, alias: str) -> str:
+    """Name an index for an alias: the first, unless one of that name has taken another collection's place."""
+    numbers = count(1)
+    while True:
+        index = f"{alias}-{next(numbers):06d}"
+        answer = client.options(ignore_status=404).indices.get_alias(index=index)
+        if answer.meta.status == 404 or alias in answer.body[index]["aliases"]:
+            return index
+
+
+def exchange_actions(one: str, first: str, other: str, second: str) -> list[dict[str, dict[str, object]]]:
+    """Write the alias actions with which two collections trade names, `first` being the index of `one`."""
+    pairs = ((first, one, other), (second, other, one))
+    taken: list[dict[str, dict[str, object]]] = [
+        {"remove": {"index": index, "alias": alias_of(was), "must_exist": True}} for index, was, _ in pairs
+    ]
+    given: list[dict[str, dict[str, object]]] = [
+        {"add": {"index": index, "alias": alias_of(to)}} for index, _, to in pairs
+    ]
+    return [*taken, *given]
 
 
 def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
@@ -79,7 +102,8 @@ def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
     spec = _spec(described["mappings"])
     if spec is None or len(answer.body) > 1 or index == alias_of(name):
         raise CollectionExistsError(f"Elasticsearch holds an index {index!r} that is not qvec's: take another name")
-    return index, spec
+    # The mapping knows the name that the index was made for.
+    return index, replace(spec, name=name)
 
 
 def names(client: Elasticsearch) -> list[str]:

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from qvec.adapter import Adapter, SupportsHybrid
+from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError, MissingDriverError
 from qvec.filters import Filter
@@ -29,7 +29,7 @@ from qvec_faiss.search import in_order
 _DEVICES = ("auto", "cpu", "gpu")
 
 
-class FaissAdapter(Adapter, SupportsHybrid):
+class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
     """Keep collections in a folder; several processes may share it, and writers take turns.
 
     Args:
@@ -103,6 +103,16 @@ class FaissAdapter(Adapter, SupportsHybrid):
             if entry is not None:
                 schema.drop_tables(connection, entry)
                 self._dense.forget(entry)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Trade the names in one transaction; snapshots go by number and stay."""
+        with self._connections.write() as connection:
+            first, second = (schema.need(connection, name, self.folder) for name in (one, other))
+            schema.exchange(connection, first, second)
+
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Write the transaction."""
+        return ["BEGIN IMMEDIATE", *schema.EXCHANGE, "COMMIT"]
 
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from the catalogue."""

@@ -10,7 +10,7 @@ from typing import ClassVar, Self, TypeVar
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
-from qvec.adapter import Adapter, SupportsHybrid
+from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 _EMBEDDED = "pgvector"
 
 
-class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout):
+class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
     """Keep collections in PostgreSQL. The table of collection number 7 is ``qvec_7``; no other table is touched.
 
     Args:
@@ -134,7 +134,22 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout):
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from the catalogue."""
         with self._connections.use() as connection:
-            return schema.need(connection, name, self._place).spec
+            entry = schema.need(connection, name, self._place)
+        if name in self._known:
+            # Another may stand in its place, where two have traded names.
+            self._known[name] = entry
+        return entry.spec
+
+    def exchange(self, one: str, other: str) -> None:
+        """Trade the names in one transaction; the tables stay where they are."""
+        with self._connections.transaction() as connection:
+            schema.exchange(connection, one, other, self._place)
+        self._known.pop(one, None)
+        self._known.pop(other, None)
+
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Write the transaction."""
+        return ["BEGIN", *schema.EXCHANGE, "COMMIT"]
 
     def list_collections(self) -> list[str]:
         """Read the catalogue's names."""

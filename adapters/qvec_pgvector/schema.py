@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
@@ -97,10 +97,40 @@ def drop(connection: Connection, entry: Entry) -> None:
     connection.raw.execute(sql.SQL("DROP TABLE {}").format(entry.table))
 
 
+EXCHANGE = (
+    "SELECT number, name, spec FROM qvec_collections WHERE name IN (%(one)s, %(other)s) ORDER BY number FOR UPDATE",
+    # A name is unique at every moment: the first takes one meanwhile that no collection can have.
+    "UPDATE qvec_collections SET name = ' ' WHERE name = %(one)s",
+    "UPDATE qvec_collections SET name = %(one)s, spec = %(other_spec)s WHERE name = %(other)s",
+    "UPDATE qvec_collections SET name = %(other)s, spec = %(one_spec)s WHERE name = ' '",
+)
+
+
+def exchange(connection: Connection, one: str, other: str, place: str) -> None:
+    """Let two collections trade names, inside a transaction; what is being written to them is waited for."""
+    lock, *updates = EXCHANGE
+    connection.raw.execute(lock, {"one": one, "other": other})
+    first, second = (need(connection, name, place) for name in (one, other))
+    values = {
+        "one": one,
+        "other": other,
+        "one_spec": spec_to_json(replace(first.spec, name=other)),
+        "other_spec": spec_to_json(replace(second.spec, name=one)),
+    }
+    for statement in updates:
+        connection.raw.execute(statement, values)
+
+
 def find(connection: Connection, name: str, *, lock: bool = False) -> Entry | None:
     """Look a collection up; `lock` holds off other writers until the transaction ends."""
     if not has_catalogue(connection):
         return None
+    found = _find(connection, name, lock=lock)
+    # Who waited for a lock meanwhile finds no row when two collections have traded names: a new statement does.
+    return _find(connection, name, lock=lock) if lock and found is None else found
+
+
+def _find(connection: Connection, name: str, *, lock: bool) -> Entry | None:
     statement = sql.SQL("SELECT number, spec FROM qvec_collections WHERE name = %s{}").format(
         sql.SQL(" FOR UPDATE" if lock else "")
     )

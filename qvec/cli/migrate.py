@@ -1,26 +1,33 @@
-"""``qvec migrate``: copy, plan, attach, detach and sync."""
+"""``qvec migrate``: copy, plan, attach, detach and sync; the rest stands in files of its own."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.options import database_options, model_options, write_json
+from qvec.cli.migrate_options import (
+    Progress,
+    chosen_fields,
+    chosen_source,
+    copy_job,
+    field_options,
+    settings_of,
+    source_options,
+    tell,
+    tell_errors,
+)
+from qvec.cli.migrate_verify import undo as undo_command
+from qvec.cli.migrate_verify import verify as verify_command
+from qvec.cli.options import database_options, model_options
 
 if TYPE_CHECKING:
-    from qvec.config import Settings
-    from qvec.migrate import CopyJob, CopyProgress, FieldMap, Plan
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-_SHOWN = 10
+    from qvec.migrate import CopyJob, Plan
 
 
 @click.group()
@@ -31,24 +38,8 @@ def migrate() -> None:
     """
 
 
-def field_options(command: Command) -> Command:
-    """Add --id, --text and --metadata."""
-    command = click.option(
-        "--metadata", multiple=True, metavar="COLUMN", help="Bring this column along. Repeatable; default: all others."
-    )(command)
-    command = click.option(
-        "--text", default="text", show_default=True, metavar="COLUMN|TEMPLATE", help="As '{title}\\n{body}'."
-    )(command)
-    return click.option(
-        "--id", "key", multiple=True, metavar="COLUMN", help="Makes the id. Repeatable; default: the primary key."
-    )(command)
-
-
-def source_options(command: Command) -> Command:
-    """Add --table, --schema and --from-collection."""
-    command = click.option("--from-collection", metavar="NAME", help="SOURCE is one of qvec's databases.")(command)
-    command = click.option("--schema", help="Of the table.")(command)
-    return click.option("--table", help="SOURCE is a SQLAlchemy URL: read this table.")(command)
+migrate.add_command(verify_command)
+migrate.add_command(undo_command)
 
 
 @migrate.command()
@@ -66,12 +57,6 @@ def source_options(command: Command) -> Command:
 @database_options
 def copy(
     source: str,
-    table: str | None,
-    schema: str | None,
-    from_collection: str | None,
-    key: tuple[str, ...],
-    text: str,
-    metadata: tuple[str, ...],
     collection: str,
     model: str | None,
     dim: int | None,
@@ -91,28 +76,14 @@ def copy(
     """
     from qvec import migrate as api
 
-    settings = _settings(backend)
-    job = api.CopyJob(
-        source=source,
-        target=settings.uri.reveal(),
-        collection=collection,
-        table=table,
-        schema=schema,
-        source_collection=from_collection,
-        fields=_fields(key, text, metadata),
-        model=model,
-        dim=dim,
-        default_model=settings.model,
-        default_dim=settings.dim,
-        journal=journal,
-    )
+    job = copy_job(source, collection, model=model, dim=dim, journal=journal, backend=backend)
     if dry_run:
         plan = api.plan_copy(job)
-        _tell(asdict(plan), plan.steps, as_json=as_json)
+        tell(asdict(plan), plan.steps, as_json=as_json)
     elif undo:
         dropped = api.undo_copy(job)
         line = f"dropped {collection}" if dropped else f"{collection} was there before the copy and stays"
-        _tell({"collection": collection, "dropped": dropped}, [line], as_json=as_json)
+        tell({"collection": collection, "dropped": dropped}, [line], as_json=as_json)
     else:
         _copy(job, errors, restart=restart, stop=stop_on_error, as_json=as_json)
 
@@ -129,8 +100,8 @@ def _copy(job: CopyJob, errors: str | None, *, restart: bool, stop: bool, as_jso
         f"{job.collection}: {report.documents:,} rows in {report.records:,} records, vectors {vectors}; "
         f"{report.failed:,} bad rows; {report.verified:,} compared; {report.seconds:.1f} s"
     )
-    _tell(asdict(report), [line], as_json=as_json)
-    _tell_errors(report.errors, report.failed, as_json=as_json)
+    tell(asdict(report), [line], as_json=as_json)
+    tell_errors(report.errors, report.failed, as_json=as_json)
 
 
 @migrate.command("plan")
@@ -144,12 +115,6 @@ def _copy(job: CopyJob, errors: str | None, *, restart: bool, stop: bool, as_jso
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan(
     source: str,
-    table: str | None,
-    schema: str | None,
-    from_collection: str | None,
-    key: tuple[str, ...],
-    text: str,
-    metadata: tuple[str, ...],
     model: str | None,
     dim: int | None,
     price_per_hour: float | None,
@@ -160,20 +125,20 @@ def plan(
     """Read SOURCE, embed a sample, and say what all of it will cost; nothing is written."""
     from qvec import migrate as api
 
-    settings = _settings(None)
+    settings, read = settings_of(None), chosen_source()
     found = api.plan(
         source,
-        table=table,
-        schema=schema,
-        source_collection=from_collection,
-        fields=_fields(key, text, metadata),
+        table=read.table,
+        schema=read.schema,
+        source_collection=read.collection,
+        fields=chosen_fields(),
         model=model or settings.model,
         dim=dim if model or dim else settings.dim,
         price_per_hour=price_per_hour,
         sample=sample,
         seconds=seconds,
     )
-    _tell(asdict(found), _plan_lines(found), as_json=as_json)
+    tell(asdict(found), _plan_lines(found), as_json=as_json)
 
 
 @migrate.command()
@@ -192,9 +157,6 @@ def attach(
     url: str,
     table: str,
     schema: str | None,
-    key: tuple[str, ...],
-    text: str,
-    metadata: tuple[str, ...],
     collection: str,
     model: str | None,
     dim: int | None,
@@ -211,14 +173,14 @@ def attach(
     from qvec import migrate as api
     from qvec.types import IndexSpec
 
-    settings = _settings(None)
+    settings = settings_of(None)
     kinds = {"hnsw": IndexSpec("hnsw"), "flat": IndexSpec("flat")}
     job = api.AttachJob(
         url=url,
         table=table,
         schema=schema,
         collection=collection,
-        fields=_fields(key, text, metadata),
+        fields=chosen_fields(),
         model=model,
         dim=dim,
         default_model=settings.model,
@@ -229,15 +191,15 @@ def attach(
     )
     if dry_run:
         statements = api.plan_attach(job)
-        _tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
+        tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
         return
     report = api.attach(job, progress=Progress())
     line = (
         f"{collection}: {report.embedded:,} rows embedded, {report.unchanged:,} unchanged, {report.removed:,} removed, "
         f"{report.failed:,} failed in {report.seconds:.1f} s"
     )
-    _tell(asdict(report), [line], as_json=as_json)
-    _tell_errors(report.errors, report.failed, as_json=as_json)
+    tell(asdict(report), [line], as_json=as_json)
+    tell_errors(report.errors, report.failed, as_json=as_json)
 
 
 @migrate.command()
@@ -251,10 +213,10 @@ def detach(url: str, collection: str, dry_run: bool, as_json: bool) -> None:
 
     if dry_run:
         statements = api.plan_detach(url, collection)
-        _tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
+        tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
         return
     api.detach(url, collection)
-    _tell({"collection": collection, "detached": True}, [f"detached {collection}"], as_json=as_json)
+    tell({"collection": collection, "detached": True}, [f"detached {collection}"], as_json=as_json)
 
 
 @migrate.command()
@@ -282,46 +244,10 @@ def sync(url: str, collection: str, every: float | None, as_json: bool) -> None:
                 f"{collection}: {report.embedded:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} "
                 f"deleted, {report.failed:,} failed; {report.waiting:,} waiting, the oldest for {report.lag:.1f} s"
             )
-            _tell(asdict(report), [line], as_json=as_json)
+            tell(asdict(report), [line], as_json=as_json)
         if every is None:
             return
         time.sleep(wait)
-
-
-class Progress:
-    """How far a migration is, with its rate and what is left, on stderr."""
-
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream or sys.stderr
-        self._clock = clock
-        self._started = self._told = clock()
-
-    def __call__(self, progress: CopyProgress) -> None:
-        """Tell, at most every few seconds."""
-        now = self._clock()
-        terminal = self._stream.isatty()
-        if now - self._told < (0.2 if terminal else 10.0):
-            return
-        self._told = now
-        rate = progress.read / max(now - self._started, 1e-9)
-        line = f"{progress.read:,} rows  {rate:,.0f}/s"
-        if progress.total:
-            left = max(progress.total - progress.read, 0) / max(rate, 1e-9)
-            line = f"{progress.read:,} of {progress.total:,} rows  {rate:,.0f}/s  {left:,.0f} s left"
-        self._stream.write(f"\r{line}\x1b[K" if terminal else f"{line}\n")
-        self._stream.flush()
-
-
-def _settings(backend: str | None) -> Settings:
-    from qvec.config import resolve
-
-    return resolve(backend, env=os.environ, cwd=Path.cwd())
-
-
-def _fields(key: Sequence[str], text: str, metadata: Sequence[str]) -> FieldMap:
-    from qvec.migrate import FieldMap
-
-    return FieldMap(tuple(key), text.replace("\\n", "\n"), tuple(metadata) or None)
 
 
 def _plan_lines(found: Plan) -> Iterable[str]:
@@ -339,20 +265,3 @@ def _plan_lines(found: Plan) -> Iterable[str]:
         indexes = [f"{size:,}" if size is not None else "-" for size in (item.float32_index, item.halfvec_index)]
         yield f"{item.dim:>6} {item.float32:>16,} {indexes[0]:>16} {item.halfvec:>16,} {indexes[1]:>16}"
     yield from (f"warning: {line}" for line in found.warnings)
-
-
-def _tell(facts: object, lines: Iterable[str], *, as_json: bool) -> None:
-    if as_json:
-        write_json(facts)
-        return
-    for line in lines:
-        click.echo(line)
-
-
-def _tell_errors(errors: Sequence[tuple[str, str]], failed: int, *, as_json: bool) -> None:
-    if as_json:
-        return
-    for place, reason in errors[:_SHOWN]:
-        click.echo(f"failed: {place}: {reason}", err=True)
-    if failed > _SHOWN:
-        click.echo(f"  ... and {failed - _SHOWN:,} more; --json names them", err=True)

@@ -3,23 +3,28 @@
 from qvec.migrate.copying import CopyJob, CopyPlan, CopyProgress, CopyReport, copy, copy_errors, plan_copy, undo_copy
 from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
+from qvec.migrate.jobs import Attached, plan_undo, undo, verify
 from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
 from qvec.migrate.pg_sync import SyncReport, sync
 from qvec.migrate.planning import Plan, Storage, plan
+from qvec.migrate.verifying import Difference, VerifyReport
 
 __all__ = [
     "AttachJob",
     "AttachReport",
+    "Attached",
     "CopyJob",
     "CopyPlan",
     "CopyProgress",
     "CopyReport",
+    "Difference",
     "FieldMap",
     "MigrationError",
     "Plan",
     "Storage",
     "SyncReport",
     "VerificationError",
+    "VerifyReport",
     "attach",
     "copy",
     "copy_errors",
@@ -28,6 +33,9 @@ __all__ = [
     "plan_attach",
     "plan_copy",
     "plan_detach",
+    "plan_undo",
     "sync",
+    "undo",
     "undo_copy",
+    "verify",
 ]

@@ -302,7 +302,7 @@ def _backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyPro
     connection.commit()
     report = AttachReport()
     read = 0
-    while found := _page(connection, table, last):
+    while found := page(connection, table, last):
         last = list(found[-1].key)
         outcome: Outcome = rows.write(connection, found, json.dumps(last))
         report.embedded += outcome.embedded
@@ -314,7 +314,8 @@ def _backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyPro
     return report
 
 
-def _page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:
+def page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:
+    """Read the rows that follow a key; all of them begin at None."""
     values = {f"key_{at}": value for at, value in enumerate(last or [], 1)}
     found = run(connection, table.page(from_start=last is None), {**values, "size": _BATCH}).all()
     connection.rollback()

@@ -99,7 +99,7 @@ class Rows:
     def make(self, rows: Sequence[Row], held: Mapping[str, str]) -> Made:
         """Embed those rows whose digest is not the one held; touches no database."""
         changed = [row for row in rows if held.get(row.id) != row.digest]
-        parts = self._parts([row for row in changed if row.text.strip()])
+        parts = self.parts([row for row in changed if row.text.strip()])
         errors = {row.id: "its text is empty or white space only" for row in changed if not row.text.strip()}
         if self.table.in_table:
             errors |= {row.id: "its text is over the model's window" for row, cut in parts if len(cut) > 1}
@@ -200,7 +200,7 @@ class Rows:
         batch = self._preparer.prepare([Record(item.id, None, item) for item in documents], set())
         return {item.id: batch.vectors[at] for at, item in enumerate(batch.documents)}, batch.errors
 
-    def _parts(self, rows: Sequence[Row]) -> list[tuple[Row, list[Part]]]:
+    def parts(self, rows: Sequence[Row]) -> list[tuple[Row, list[Part]]]:
         """Cut what is over the model's window; each part with where it starts in the row's text, from 1."""
         found = []
         for row in rows:

@@ -234,6 +234,24 @@ class PgTable:
             f"WHERE ({', '.join(f't.{key}' for key in self.keys)}) IN (SELECT * FROM unnest({lists}))"
         )
 
+    def records_by_key(self) -> str:
+        """Read key, id and digest of the records of rows."""
+        lists = ", ".join(f"CAST(%(key_{at})s AS {kind}[])" for at, (_, kind) in enumerate(self.key, 1))
+        keys = self.keys if self.in_table else [f"key_{at}" for at in range(1, len(self.key) + 1)]
+        return (
+            f"SELECT ARRAY[{', '.join(f'{key}::text' for key in keys)}], {self.column('id')}, {self.column('digest')} "
+            f"FROM {self.companion} WHERE ({', '.join(keys)}) IN (SELECT * FROM unnest({lists})) "
+            f"AND {self.column('embedding')} IS NOT NULL"
+        )
+
+    def orphans(self) -> str:
+        """Read the ids of records whose rows are gone."""
+        same = " AND ".join(f"t.{key} = r.key_{at}" for at, key in enumerate(self.keys, 1))
+        return (
+            f"SELECT r.id FROM {self.companion} r WHERE NOT EXISTS (SELECT FROM {self.source} t WHERE {same}) "
+            "ORDER BY r.id"
+        )
+
     @property
     def queue(self) -> str:
         """The table of keys whose rows have changed."""

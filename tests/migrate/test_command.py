@@ -45,6 +45,22 @@ def test_copy_and_undo(run: Callable[..., Result]) -> None:
     assert run(*COPY, "--undo").stdout == "dropped books\n"
 
 
+def test_verify_fails_when_something_differs(run: Callable[..., Result]) -> None:
+    verify = ("verify", *COPY[1:])
+    run(*COPY)
+    found = run(*verify)
+    assert (found.exit_code, found.stdout[-15:]) == (0, ": all the same\n")
+    with Path("rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "late", "title": "T", "body": "row"}) + "\n")
+    found = run(*verify)
+    assert found.exit_code == 1
+    assert found.stdout.startswith("missing: late: rows.jsonl:7 is not in books\n")
+    assert '"is_same": false' in run(*verify, "--json").stdout
+    assert run("undo", *COPY[1:], "--dry-run").stdout.startswith("drop the collection books\ndelete ")
+    assert run("undo", *COPY[1:]).stdout.startswith("drop the collection books\n")
+    assert run("undo", *COPY[1:]).exit_code == 1
+
+
 def test_a_dry_run_copies_nothing(run: Callable[..., Result]) -> None:
     assert "embed with hashing, 256 dimensions\n" in run(*COPY, "--dry-run").stdout
     assert not Path(".qvec/migrate").exists()
@@ -72,6 +88,8 @@ def test_attach_and_detach(run: Callable[..., Result], server: str) -> None:
     with psycopg.connect(server, autocommit=True) as db:
         db.execute("INSERT INTO notes VALUES (2, 'other words')")
     assert run("sync", server, "notes").stdout.startswith("notes: 1 embedded, 0 unchanged, 0 deleted, 0 failed; 0 wai")
+    assert run("verify", server, "--collection", "notes").stdout.endswith("2 vectors compared: all the same\n")
+    assert "DROP VIEW" in run("undo", server, "--collection", "notes", "--dry-run").stdout
     assert "DROP VIEW IF EXISTS" in run("detach", server, "notes", "--dry-run").stdout
     assert run("detach", server, "notes").stdout == "detached notes\n"
     assert run("detach", server, "notes").exit_code == 1

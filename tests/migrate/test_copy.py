@@ -242,10 +242,10 @@ def test_what_is_lost_or_changed_behind_the_copy_is_named(tmp_path: Path, job: C
     adapter.upsert("books", changed[:1], -vectors["r6"][None])
     other = qvec.Document("r7", "other text", changed[1].metadata, digest=changed[1].digest)
     adapter.upsert("books", [other, qvec.Document("extra", "x")], np.stack([vectors["r7"]] * 2))
-    from qvec.migrate.verify import verify
+    from qvec.migrate.comparing import compare
 
     with Journal(chosen.journal_path) as journal, pytest.raises(VerificationError) as caught:
-        verify(adapter, "books", journal, is_ours=True)
+        compare(adapter, "books", journal, is_ours=True)
     adapter.close()
     assert caught.value.missing == ["r5"]
     assert caught.value.different == {"r6": "vector", "r7": "text or metadata"}
