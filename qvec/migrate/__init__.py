@@ -4,7 +4,7 @@ from qvec.migrate.copying import CopyJob, CopyPlan, CopyProgress, CopyReport, co
 from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
-from qvec.migrate.pg_sync import SyncReport, sync
+from qvec.migrate.pg_sync import SyncReport, follow, sync, sync_status
 from qvec.migrate.planning import Plan, Storage, plan
 
 __all__ = [
@@ -24,10 +24,12 @@ __all__ = [
     "copy",
     "copy_errors",
     "detach",
+    "follow",
     "plan",
     "plan_attach",
     "plan_copy",
     "plan_detach",
     "sync",
+    "sync_status",
     "undo_copy",
 ]
