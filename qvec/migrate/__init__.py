@@ -5,7 +5,7 @@ from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.jobs import Attached, plan_undo, undo, verify
 from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
-from qvec.migrate.pg_sync import SyncReport, sync
+from qvec.migrate.pg_sync import SyncReport, follow, sync, sync_status
 from qvec.migrate.planning import Plan, Storage, plan
 from qvec.migrate.verifying import Difference, VerifyReport
 
@@ -29,12 +29,14 @@ __all__ = [
     "copy",
     "copy_errors",
     "detach",
+    "follow",
     "plan",
     "plan_attach",
     "plan_copy",
     "plan_detach",
     "plan_undo",
     "sync",
+    "sync_status",
     "undo",
     "undo_copy",
     "verify",
