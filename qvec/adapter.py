@@ -53,8 +53,9 @@ class Adapter(Protocol):
         """Make an empty collection that remembers `spec`, passport included.
 
         Raises:
-            CollectionExistsError: it exists and `exist_ok` is false, or it exists with another dim or metric.
-            UnsupportedError: the dim, metric or index kind is beyond this database.
+            CollectionExistsError: it exists and `exist_ok` is false, or it exists with another dim, metric or analyzer.
+            UnsupportedError: the dim, metric, index kind or analyzer is beyond this database.
+            InvalidInputError: it has analyzers, but none of this name.
         """
 
     @abstractmethod
@@ -146,9 +147,10 @@ class Adapter(Protocol):
     def search_lexical(
         self, name: str, queries: Sequence[str], *, k: int, filter: Filter | None = None, offset: int = 0
     ) -> list[list[Hit]]:
-        """Return the best records of each query by BM25 over the tokens of `qvec.lexical`: best first, ties by id.
+        """Return the best records of each query by BM25 over the collection's words: best first, ties by id.
 
-        Only records that share a token with the query are hits.
+        The words are the tokens of `qvec.lexical`, or where the collection has an analyzer, what that makes of a text.
+        Only records that share a word with the query are hits.
 
         Raises:
             UnsupportedError: `capabilities.lexical` is false.

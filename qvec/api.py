@@ -26,6 +26,7 @@ def index(
     model: str | None = None,
     dim: int | None = None,
     embedder: Embedder | None = None,
+    analyzer: str | None = None,
     cache: bool | str | None = None,
     prune: bool = False,
     long_text: LongText = "chunk",
@@ -40,6 +41,8 @@ def index(
         model: the model's name; None takes the collection's own, else the default.
         dim: width to cut the model's vectors to.
         embedder: a model that is loaded already, instead of `model` and `dim`.
+        analyzer: the database's own that cuts texts and queries into words, such as PostgreSQL's and Elasticsearch's
+            ``"english"``, for a new collection; None takes the collection's own, else qvec's keyword tokens.
         cache: keep vectors, so that no text is embedded twice: True for the user's cache folder, a folder, or a
             ``redis://`` URL; None takes the configured one, else none.
         prune: delete the documents that `docs` does not mention.
@@ -53,7 +56,7 @@ def index(
         QvecError: as `qvec.connect` and `Collection.index` say.
     """
     with connect(backend, model=model, dim=dim, cache=cache) as database:
-        chosen = database.collection(collection, model=model, dim=dim, embedder=embedder)
+        chosen = database.collection(collection, model=model, dim=dim, embedder=embedder, analyzer=analyzer)
         return chosen.index(docs, prune=prune, long_text=long_text, progress=progress)
 
 

@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from qvec import pipeline
+from qvec import pipeline, records
 from qvec.adapter import Adapter
 from qvec.checks import check_name, check_vectors
 from qvec.documents import DocumentLike
@@ -21,16 +21,17 @@ from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
 from qvec.lexical_weight import lexical_weight
+from qvec.model_choice import ModelChoice
 from qvec.pages import Hits, fingerprint, offset_of, page
-from qvec.passport import check_passport, passport_of
+from qvec.passport import check_analyzer, check_passport, passport_of
 from qvec.pipeline import IndexProgress, IndexReport, LongText
 from qvec.ranking import WINDOW
-from qvec.registry import DEFAULT_MODEL, load_embedder, load_reranker
+from qvec.registry import load_reranker
 from qvec.reranker import Reranker
 from qvec.reranking import DEPTH, Budget
 from qvec.reranking import rerank as reorder
 from qvec.retrieval import Group, Mode, Question, Wanted, check_query
-from qvec.types import CollectionSpec, Document, IndexSpec, LegName, Metric, Passport, Vector, Vectors
+from qvec.types import CollectionSpec, Document, IndexSpec, LegName, Metric, Vector, Vectors
 from qvec.where import to_filter
 
 
@@ -47,32 +48,27 @@ class Collection:
         name: str,
         *,
         executor: ThreadPoolExecutor,
-        model: str | None = None,
-        dim: int | None = None,
-        embedder: Embedder | None = None,
-        default_model: str | None = None,
-        default_dim: int | None = None,
+        choice: ModelChoice | None = None,
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
         chunker: str = "",
+        analyzer: str | None = None,
         cache: VectorCache | None = None,
         default_ef: int | None = None,
     ) -> None:
         self.name = name if isinstance(adapter, ForeignAdapter) else check_name(name)
         self._adapter = adapter
         self._executor = executor
-        self._model = model
-        self._dim = dim
-        self._embedder = embedder
-        self._default_model = default_model
-        self._default_dim = default_dim
+        self._choice = choice or ModelChoice()
+        self._embedder = self._choice.embedder
         self._metric = Metric(metric)
         self._index = index or IndexSpec()
         self._chunker = chunker
+        self._analyzer = analyzer
         self._cache = cache
         self._default_ef = default_ef
         self._checked = False
-        self._found_metric: Metric | None = None
+        self._found: CollectionSpec | None = None
         self._rerankers: dict[str, Reranker] = {}
 
     @property
@@ -94,12 +90,14 @@ class Collection:
         """Make the collection in the database when it is not there yet.
 
         Raises:
-            UnsupportedError: the database cannot hold vectors of this dim or metric.
-            PassportMismatchError: it is there with another model, dim or prompt.
+            UnsupportedError: the database cannot hold vectors of this dim or metric, or has no analyzers.
+            InvalidInputError: the database has no analyzer of this name.
+            PassportMismatchError: it is there with another model, dim, prompt or analyzer.
         """
         embedder = self._open()
-        passport = passport_of(embedder, chunker=self._chunker)
-        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport)
+        analyzer = self._found.analyzer if self._found else self._analyzer
+        passport = passport_of(embedder, chunker=self._chunker, analyzer=analyzer)
+        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, analyzer)
         self._adapter.create_collection(spec, exist_ok=True)
 
     def index(
@@ -265,18 +263,7 @@ class Collection:
 
     def get(self, ids: str | Sequence[str]) -> list[Document]:
         """Return documents in the caller's order; one that was cut comes as its parts; unknown ids are skipped."""
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        found = {document.id: document for document in self._adapter.get(self.name, wanted)}
-        missing = [identity for identity in wanted if identity not in found]
-        parts: dict[str, list[Document]] = {}
-        if missing:
-            for part in self._adapter.get(self.name, list(self._adapter.digests(self.name, missing))):
-                parts.setdefault(part.source, []).append(part)
-        return [
-            document
-            for identity in wanted
-            for document in ([found[identity]] if identity in found else _in_order(parts.get(identity, [])))
-        ]
+        return records.read(self._adapter, self.name, [ids] if isinstance(ids, str) else list(ids))
 
     def delete(self, ids: str | Sequence[str] | None = None, *, where: Where = None) -> int:
         """Delete documents with all their parts, by id, by source or by filter; unknown ids are ignored.
@@ -291,19 +278,8 @@ class Collection:
         if (ids is None) == (condition is None):
             raise InvalidInputError("delete takes ids or where, one of the two")
         if ids is None:
-            gone = 0
-            for batch in self._adapter.scan(self.name, filter=condition):
-                records = [document.id for document in batch.documents]
-                self._adapter.delete(self.name, records)
-                gone += len(records)
-            self._adapter.refresh(self.name)
-            return gone
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        known = {document.id for document in self._adapter.get(self.name, wanted)}
-        records = sorted(known | set(self._adapter.digests(self.name, wanted)))
-        self._adapter.delete(self.name, records)
-        self._adapter.refresh(self.name)
-        return len(records)
+            return records.delete_matching(self._adapter, self.name, condition)
+        return records.delete(self._adapter, self.name, [ids] if isinstance(ids, str) else list(ids))
 
     def clear(self) -> None:
         """Delete all documents; the collection stays, with its shape and passport.
@@ -327,7 +303,7 @@ class Collection:
         """Delete the collection with all that is in it."""
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
         self._checked = False
-        self._found_metric = None
+        self._found = None
 
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:
@@ -342,19 +318,24 @@ class Collection:
         return passport.model_id if passport else ""
 
     def _known_metric(self) -> Metric:
-        if self._found_metric is None:
-            self._found_metric = self._adapter.describe_collection(self.name).metric
-        return self._found_metric
+        if self._found is None:
+            self._found = self._described()
+        return self._found.metric
+
+    def _described(self) -> CollectionSpec:
+        spec = self._adapter.describe_collection(self.name)
+        check_analyzer(spec, self._analyzer)
+        return spec
 
     def _dim_for(self, vectors: Vectors) -> int:
         if self._embedder is not None:
             self.create()
             return self._embedder.dim
         try:
-            return self._adapter.describe_collection(self.name).dim
+            return self._described().dim
         except CollectionNotFoundError:
-            dim = len(vectors[0]) if self._dim is None else self._dim
-            spec = CollectionSpec(self.name, dim, self._metric, self._index)
+            dim = len(vectors[0]) if self._choice.dim is None else self._choice.dim
+            spec = CollectionSpec(self.name, dim, self._metric, self._index, analyzer=self._analyzer)
             self._adapter.create_collection(spec, exist_ok=True)
             return dim
 
@@ -371,30 +352,17 @@ class Collection:
         if self._checked and self._embedder is not None:
             return self._embedder
         try:
-            spec: CollectionSpec | None = self._adapter.describe_collection(self.name)
+            spec: CollectionSpec | None = self._described()
         except CollectionNotFoundError:
             spec = None
         if self._embedder is None:
-            self._embedder = self._load(spec.passport if spec else None)
+            if isinstance(self._adapter, ForeignAdapter):
+                self._choice.check_named(self.name)
+            self._embedder = self._choice.load(spec.passport if spec else None)
         if self._cache is not None and not isinstance(self._embedder, CachedEmbedder):
             self._embedder = CachedEmbedder(self._embedder, self._cache)
         if spec:
             check_passport(spec, self._embedder)
             self._checked = True
-            self._found_metric = spec.metric
+            self._found = spec
         return self._embedder
-
-    def _load(self, passport: Passport | None) -> Embedder:
-        if isinstance(self._adapter, ForeignAdapter) and not (self._model or self._default_model):
-            raise InvalidInputError(
-                f"the vectors of {self.name!r} were made by another program: name their model with model=, and dim="
-            )
-        if passport is None:
-            model, dim = self._default_model or DEFAULT_MODEL, self._default_dim
-        else:
-            model, dim = passport.model_id, passport.dim
-        return load_embedder(self._model or model, dim=dim if self._dim is None else self._dim)
-
-
-def _in_order(parts: list[Document]) -> list[Document]:
-    return sorted(parts, key=lambda part: (len(part.id), part.id))

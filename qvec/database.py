@@ -18,6 +18,7 @@ from qvec.embedders.cache_store import VectorCache
 from qvec.errors import UnsupportedError
 from qvec.foreign import SupportsLayout
 from qvec.layouts import FieldMap, Layout, to_layout
+from qvec.model_choice import ModelChoice
 from qvec.registry import open_adapter
 from qvec.types import CollectionSpec, IndexSpec, Metric
 from qvec.uri import URI
@@ -73,6 +74,7 @@ class Database:
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
         chunker: str = "",
+        analyzer: str | None = None,
     ) -> Collection:
         """Name a collection, which need not be there yet.
 
@@ -84,6 +86,8 @@ class Database:
             metric: for a new collection.
             index: for a new collection.
             chunker: what cuts the documents, to be noted in a new collection's passport.
+            analyzer: the database's own that cuts texts and queries into words (``"english"``), for a new collection,
+                instead of qvec's keyword tokens; `Capabilities.analyzers` names them. None takes the collection's own.
 
         Raises:
             InvalidInputError: the name cannot be used.
@@ -92,14 +96,11 @@ class Database:
             self.adapter,
             name,
             executor=self._executor,
-            model=model,
-            dim=dim,
-            embedder=embedder,
-            default_model=self._model,
-            default_dim=self._dim,
+            choice=ModelChoice(model, dim, embedder, self._model, self._dim),
             metric=metric,
             index=index,
             chunker=chunker,
+            analyzer=analyzer,
             cache=self._cache,
             default_ef=self._tuned.get(name),
         )

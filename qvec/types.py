@@ -158,13 +158,23 @@ class Passport:
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
-    """A collection's name and shape, as asked for or as the server reports it."""
+    """A collection's name and shape, as asked for or as the server reports it.
+
+    Attributes:
+        name: within its database.
+        dim: of the vectors.
+        metric: how they compare.
+        index: over the vectors.
+        passport: who made them; None where nobody said.
+        analyzer: the database's own that cuts texts and queries into words; None for the tokens of `qvec.lexical`.
+    """
 
     name: str
     dim: int
     metric: Metric = Metric.COSINE
     index: IndexSpec = IndexSpec()
     passport: Passport | None = None
+    analyzer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +190,7 @@ class Capabilities:
         max_dim: widest vector that can be indexed; None: no limit.
         max_text_bytes: longest text in UTF-8 bytes; None: no limit that matters.
         lexical: has a keyword leg.
+        analyzers: names of the database's own that a collection may take; the server may know more. Empty: it has none.
         write_batch: how many documents an ``upsert`` call takes best.
     """
 
@@ -191,6 +202,7 @@ class Capabilities:
     max_dim: int | None = None
     max_text_bytes: int | None = None
     lexical: bool = True
+    analyzers: tuple[str, ...] = ()
     write_batch: int = 1000
 
 

@@ -8,19 +8,22 @@ from typing import ClassVar, NoReturn, Self
 
 import numpy as np
 
-from qvec.adapter import Adapter, SupportsExchange
+from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
+from qvec.fusion import FusionSpec
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
-from qvec_elasticsearch import lexical, load, reading, rows, schema
+from qvec_elasticsearch import hybrid, load, reading, rows, schema
 from qvec_elasticsearch.connection import Connection, open_server
 from qvec_elasticsearch.filters import compile_filter
+from qvec_elasticsearch.lexical import Keywords
 from qvec_elasticsearch.search import Nearest, check_window
+from qvec_elasticsearch.trips import Window, together
 
 
-class ElasticsearchAdapter(Adapter, SupportsExchange):
+class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
     """Keep collections in Elasticsearch; that of ``books`` is behind the alias ``qvec_books``. No other is touched.
 
     Args:
@@ -32,6 +35,7 @@ class ElasticsearchAdapter(Adapter, SupportsExchange):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._nearest = Nearest(connection)
+        self._keywords = Keywords(connection)
         self._specs: dict[str, CollectionSpec] = {}
 
     @property
@@ -178,26 +182,58 @@ class ElasticsearchAdapter(Adapter, SupportsExchange):
         """Search by HNSW, or exactly where a collection is small; `ef` is ``num_candidates``."""
         check_k(k, offset)
         check_window(k, offset)
-        spec = self._spec(name)
-        if np.shape(vectors)[-1:] != (spec.dim,):
-            spec = self._specs[name] = self.describe_collection(name)
+        spec = self._shaped(name, vectors)
         queries = check_vectors(vectors, spec.dim)
-        return self._nearest.ranked(spec, queries, k=k, offset=offset, filter=compile_filter(filter), ef=ef)
+        leg = self._nearest.leg(spec, queries, window=Window(k, offset), filter=compile_filter(filter), ef=ef)
+        return hybrid.hits_of(self._connection, name, *together(self._connection, name, [leg]))
 
     def search_lexical(
         self, name: str, queries: Sequence[str], *, k: int, filter: Filter | None = None, offset: int = 0
     ) -> list[list[Hit]]:
-        """Search by BM25: one request for the terms' rarity, one for the hits."""
+        """Search by BM25, in one request or in two: `lexical.Keywords` says when."""
         check_k(k, offset)
         check_window(k, offset)
         self._spec(name)
-        return lexical.best(self._connection, name, queries, k=k, offset=offset, filter=compile_filter(filter))
+        leg = self._keywords.leg(name, queries, window=Window(k, offset), filter=compile_filter(filter))
+        return hybrid.hits_of(self._connection, name, *together(self._connection, name, [leg]))
+
+    def search_hybrid(
+        self,
+        name: str,
+        queries: Sequence[str],
+        vectors: Vectors,
+        *,
+        how: FusionSpec,
+        window: int,
+        k: int,
+        filter: Filter | None = None,
+        offset: int = 0,
+        ef: int | None = None,
+    ) -> list[list[Hit]]:
+        """Ask both legs in the same requests, mostly one, and fuse."""
+        check_k(k, offset)
+        check_k(window)
+        check_window(window, 0)
+        spec = self._shaped(name, vectors)
+        rows, query = check_vectors(vectors, spec.dim), compile_filter(filter)
+        shape = Window(window, documents=min(window, 2 * (k + offset)))
+        words = self._keywords.leg(name, queries, window=shape, filter=query)
+        near = self._nearest.leg(spec, rows, window=shape, filter=query, ef=ef)
+        lexical, dense = together(self._connection, name, [words, near])
+        return hybrid.fused(self._connection, name, lexical, dense, how, k=k, offset=offset)
 
     def _spec(self, name: str) -> CollectionSpec:
         self._connection.opened()
         if name not in self._specs:
             self._specs[name] = self.describe_collection(name)
         return self._specs[name]
+
+    def _shaped(self, name: str, vectors: Vectors) -> CollectionSpec:
+        """Return the spec, read again when the vectors do not fit it."""
+        spec = self._spec(name)
+        if np.shape(vectors)[-1:] != (spec.dim,):
+            spec = self._specs[name] = self.describe_collection(name)
+        return spec
 
     def _fresh(self, name: str) -> CollectionSpec:
         """Read the spec again before a write: another process may have made the collection anew, with another dim."""

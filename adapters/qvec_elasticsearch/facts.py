@@ -15,6 +15,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from qvec import facts
 from qvec.types import Scalar, Value
 
 MAX_ORDERED = 30_000
@@ -34,24 +35,23 @@ class Facts:
 
 def facts_of(metadata: Mapping[str, Value]) -> Facts:
     """Write a document's facts out."""
-    facts = Facts()
-    _walk(metadata, (), facts)
-    return facts
+    found = Facts()
+    for what, path, value in facts.facts_of(metadata):
+        found.hashes.add(hashed(what, path, value))
+        if what == "equals" and isinstance(value, str):
+            found.ordered.add(ordered(path, _cut(value)))
+        elif what == "equals" and isinstance(value, int | float) and not isinstance(value, bool):
+            found.ordered.add(ordered(path, value))
+    return found
 
 
-def exists(path: Sequence[str]) -> str:
-    """Name the fact that a field is there."""
-    return _hash("exists", path)
+def hashed(what: str, path: Sequence[str], value: Scalar | None = None) -> str:
+    """Shorten a fact, or the name of a path's values in `order`, to 96 bits.
 
-
-def equals(path: Sequence[str], value: Scalar) -> str:
-    """Name the fact that a field has a value."""
-    return _hash("equals", path, value)
-
-
-def contains(path: Sequence[str], value: Scalar) -> str:
-    """Name the fact that a field's list contains a value."""
-    return _hash("contains", path, value)
+    Two of a billion facts share theirs with a chance of one in 10**11.
+    """
+    written = facts.text_of(what, path, value).encode()
+    return base64.urlsafe_b64encode(hashlib.blake2b(written, digest_size=12).digest()).decode()
 
 
 def ordered(path: Sequence[str], value: str | int | float) -> str:
@@ -62,7 +62,7 @@ def ordered(path: Sequence[str], value: str | int | float) -> str:
 
 def prefix_of(path: Sequence[str], kind: str) -> str:
     """Write what all values of a field and kind start with in `order`."""
-    return f"{_hash('order', path)}{kind}"
+    return f"{hashed('order', path)}{kind}"
 
 
 def kind_of(value: str | int | float) -> str:
@@ -83,41 +83,7 @@ def number_key(value: int | float) -> str:
     return f"{turned:016x}{rest + _HALF:04x}"
 
 
-def _walk(value: Value, path: tuple[str, ...], facts: Facts) -> None:
-    if value is None:
-        return
-    if path:
-        facts.hashes.add(exists(path))
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            _walk(item, (*path, name), facts)
-    elif isinstance(value, str | bool | int | float):
-        facts.hashes.add(equals(path, value))
-        if isinstance(value, str):
-            facts.ordered.add(ordered(path, _cut(value)))
-        elif not isinstance(value, bool):
-            facts.ordered.add(ordered(path, value))
-    else:
-        for item in value:
-            if isinstance(item, str | bool | int | float):
-                facts.hashes.add(contains(path, item))
-
-
 def _cut(text: str) -> str:
     if len(text) * 4 <= MAX_ORDERED:
         return text
     return text.encode()[:MAX_ORDERED].decode(errors="ignore")
-
-
-def _hash(what: str, path: Sequence[str], value: Scalar | None = None) -> str:
-    text = "\0".join((what, *path)) + "\0\0" + ("" if value is None else _canonical(value))
-    # 96 bits: two of a billion facts share theirs with a chance of one in 10**11.
-    return base64.urlsafe_b64encode(hashlib.blake2b(text.encode(), digest_size=12).digest()).decode()
-
-
-def _canonical(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return f"boolean {value}"
-    if isinstance(value, str):
-        return f"string {value}"
-    return f"number {int(value) if isinstance(value, int) or value.is_integer() else repr(value)}"

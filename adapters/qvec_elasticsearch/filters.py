@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from qvec.errors import UnsupportedError
+from qvec.facts import Fact, contains, equals, exists
 from qvec.filters import And, Compare, Exists, Filter, Not, Op, Or
 from qvec.types import Scalar
-from qvec_elasticsearch.facts import MAX_ORDERED, contains, equals, exists, kind_of, ordered, prefix_of
+from qvec_elasticsearch.facts import MAX_ORDERED, hashed, kind_of, ordered, prefix_of
 
 Query: TypeAlias = Mapping[str, object]
 
@@ -58,14 +59,14 @@ def among(field: str, values: Sequence[str]) -> Query:
     return any_of([{"terms": {field: list(part)}} for part in parts])
 
 
-def _has(fact: str) -> Query:
-    return {"term": {"facts": fact}}
+def _has(fact: Fact) -> Query:
+    return {"term": {"facts": hashed(*fact)}}
 
 
 def _compare(filter: Compare) -> Query:
     value, path = filter.value, filter.path
     if isinstance(value, tuple):
-        inside = among("facts", [equals(path, item) for item in value])
+        inside = among("facts", [hashed(*equals(path, item)) for item in value])
         return inside if filter.op is Op.IN else _differs(path, inside)
     if filter.op is Op.EQ:
         return _has(equals(path, value))

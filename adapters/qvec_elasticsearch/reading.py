@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -15,6 +15,7 @@ from qvec_elasticsearch.filters import Query, among
 from qvec_elasticsearch.rows import READ, document, matrix
 from qvec_elasticsearch.schema import alias_of
 
+Answer: TypeAlias = Mapping[str, Any]
 _SEARCHES_AT_ONCE = 50
 _MAX_BYTES = 8 * 2**20
 _IDS_AT_ONCE = 1000
@@ -25,16 +26,26 @@ _PAGE_NUMBERS = 2_000_000
 _KEEP = "5m"
 
 
-def ask(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Mapping[str, Any]]:
+def ask(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Answer]:
     """Send searches together; each answer stands where its search did."""
-    answers: list[Mapping[str, Any]] = []
+    answers = answers_of(connection, name, bodies)
+    for answer in answers:
+        if "error" in answer:
+            raise fault(answer["error"], answer.get("status", 0), connection.place, name)
+    return answers
+
+
+def answers_of(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Answer]:
+    """Send searches together; an answer may be an error.
+
+    They count a term's rarity over all shards: one shard's own is another's. With one shard that costs nothing.
+    """
+    answers: list[Answer] = []
     for searches in _parts([orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY) for body in bodies]):
         with connection.use(name) as client:
-            found = client.msearch(index=alias_of(name), searches=searches)["responses"]
-        for answer in found:
-            if "error" in answer:
-                raise fault(answer["error"], answer.get("status", 0), connection.place, name)
-        answers += found
+            answers += client.msearch(index=alias_of(name), searches=searches, search_type="dfs_query_then_fetch")[
+                "responses"
+            ]
     return answers
 
 

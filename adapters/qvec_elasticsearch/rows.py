@@ -14,8 +14,13 @@ import orjson
 from qvec.lexical import tokens
 from qvec.types import Document, Metric, Vectors
 from qvec_elasticsearch.facts import facts_of
+from qvec_elasticsearch.filters import Query
 
 READ = ["source", "digest", "text", "metadata"]
+_RECORD = "record"
+EVERY_RECORD: Query = {"term": {"facts": _RECORD}}
+"""Matches all by a term; a fact is a hash of 16 characters."""
+
 _LONGEST = 200
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -75,6 +80,6 @@ def _row(document: Document) -> dict[str, object]:
         "metadata": _JSON.encode(document.metadata),
         "tokens": " ".join(words),
         "length": len(words),
-        "facts": sorted(facts.hashes),
+        "facts": sorted({_RECORD, *facts.hashes}),
         "order": sorted(facts.ordered),
     }

@@ -253,7 +253,7 @@ class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
                     kept = np.isin(live[found], allowed)
                     found, scores = found[kept], scores[kept]
                 near = _top(scores, depth)
-                answers.append(in_order(live[found[near]], scores[near], depth, self._ids_of(entry)))
+                answers.append(in_order(live[found[near]], scores[near], depth, rows.ids_by(self._connections, entry)))
         return answers
 
     def _entry(self, name: str) -> schema.Entry:
@@ -262,13 +262,6 @@ class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
                 return schema.need(connection, name, self.folder)
 
         return self._connections.unchanged(name, look_up)
-
-    def _ids_of(self, entry: schema.Entry) -> rows.IdsOf:
-        def look_up(seqs: Ints) -> dict[int, str]:
-            with self._connections.read() as connection:
-                return rows.ids_of(connection, entry.number, seqs)
-
-        return look_up
 
     def _hits(self, entry: schema.Entry, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
         with self._connections.read() as connection:

@@ -83,16 +83,19 @@ def is_stale(ann: Ann | None, live: Ints) -> bool:
     """Tell whether too much was added or deleted since the index was built."""
     if ann is None:
         return True
-    kept = int(np.isin(ann.seqs, live, assume_unique=True).sum())
+    kept = _kept(ann, live)
     dead, tail = len(ann.seqs) - kept, len(live) - kept
     return dead > _REBUILD_DEAD_SHARE * len(ann.seqs) or tail > max(_TAIL, _REBUILD_TAIL_SHARE * len(live))
 
 
 def may_grow(ann: Ann, live: Ints) -> bool:
     """Tell whether an index can be brought up to date by adding to it: a graph of which little is dead."""
-    kept = int(np.isin(ann.seqs, live, assume_unique=True).sum())
     is_graph = hasattr(faiss().downcast_index(ann.index.index), "hnsw") if not ann.on_gpu else False
-    return is_graph and len(ann.seqs) - kept <= _REBUILD_DEAD_SHARE * len(ann.seqs)
+    return is_graph and len(ann.seqs) - _kept(ann, live) <= _REBUILD_DEAD_SHARE * len(ann.seqs)
+
+
+def _kept(ann: Ann, live: Ints) -> int:
+    return int(np.isin(ann.seqs, live, assume_unique=True).sum())
 
 
 def begin(spec: CollectionSpec) -> Ann:

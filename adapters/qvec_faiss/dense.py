@@ -137,15 +137,16 @@ class DenseLeg:
             mirror = with_vectors(connection, entry.number, caught_up, entry.spec.dim, entry.spec.metric)
             state.mirror = mirror
         assert mirror.vectors is not None
+        ids_of = rows.ids_by(self._connections, entry)
         if len(wanted) == len(mirror.seqs):
-            return exact(queries, mirror.vectors, mirror.seqs, k, entry.spec.metric, self._ids_of(entry))
+            return exact(queries, mirror.vectors, mirror.seqs, k, entry.spec.metric, ids_of)
         places = np.flatnonzero(np.isin(mirror.seqs, wanted))
-        return exact(queries, mirror.vectors[places], mirror.seqs[places], k, entry.spec.metric, self._ids_of(entry))
+        return exact(queries, mirror.vectors[places], mirror.seqs[places], k, entry.spec.metric, ids_of)
 
     def _read_and_rank(self, entry: Entry, queries: Vectors, wanted: Ints, k: int) -> list[Ranked]:
         with self._connections.read() as connection:
             seqs, vectors = read_vectors(connection, entry.number, wanted, entry.spec.dim, entry.spec.metric)
-        return exact(queries, vectors, seqs, k, entry.spec.metric, self._ids_of(entry))
+        return exact(queries, vectors, seqs, k, entry.spec.metric, rows.ids_by(self._connections, entry))
 
     def _approximate(self, entry: Entry, coverage: _Coverage, queries: Vectors, k: int, ef: int | None) -> list[Ranked]:
         index, inside, tail = coverage.index, coverage.inside, coverage.tail
@@ -154,16 +155,17 @@ class DenseLeg:
         with mapped(str(self._connections.folder)):
             scores, found = ann.search(index, queries, max(depth, 1), allowed, ef)
         answers: list[Ranked] = []
+        ids_of = rows.ids_by(self._connections, entry)
         for query, near, rough in zip(queries, found, scores, strict=True):
             complete = int((near >= 0).sum()) >= depth
             if complete and not len(tail):
-                answers.append(in_order(near, ann.rounded(rough, entry.spec.metric), k, self._ids_of(entry)))
+                answers.append(in_order(near, ann.rounded(rough, entry.spec.metric), k, ids_of))
                 continue
             # The graph was cut off by the filter, or some documents are not in it yet: look at the vectors themselves.
             chosen = np.union1d(near[near >= 0] if complete else inside, tail)
             with self._connections.read() as connection:
                 seqs, vectors = read_vectors(connection, entry.number, chosen, entry.spec.dim, entry.spec.metric)
-            answers.append(in_order(seqs, score(query, vectors, entry.spec.metric), k, self._ids_of(entry)))
+            answers.append(in_order(seqs, score(query, vectors, entry.spec.metric), k, ids_of))
         return answers
 
     def _current(self, entry: Entry) -> Ann | None:
@@ -176,13 +178,6 @@ class DenseLeg:
         if state.index is None and not state.tried:
             state.tried = True
             state.index = ann.load(self._snapshot(entry), entry.spec, state.mirror.last_seq)
-
-    def _ids_of(self, entry: Entry) -> rows.IdsOf:
-        def look_up(seqs: Ints) -> dict[int, str]:
-            with self._connections.read() as connection:
-                return rows.ids_of(connection, entry.number, seqs)
-
-        return look_up
 
     def _state(self, entry: Entry) -> _State:
         found = self._states.get(entry.number)

@@ -15,7 +15,7 @@ from qvec.types import Batch, Document, Vector, Vectors
 from qvec_faiss.filters import compile_filter
 from qvec_faiss.lexical import counted, write_postings
 from qvec_faiss.mirror import Ints
-from qvec_faiss.schema import Entry
+from qvec_faiss.schema import Connections, Entry
 
 IdsOf: TypeAlias = Callable[[Ints], dict[int, str]]
 _COLUMNS = "id, text, metadata, source, digest"
@@ -96,6 +96,16 @@ def ids_of(connection: sqlite3.Connection, number: int, seqs: Ints) -> dict[int,
     """Read the ids of seqs; what is gone has none."""
     sql = f"SELECT seq, id FROM documents_{number:d} WHERE seq IN {_AMONG}"
     return dict(connection.execute(sql, (json.dumps(seqs.tolist()),)))
+
+
+def ids_by(connections: Connections, entry: Entry) -> IdsOf:
+    """Return what reads the ids of a collection's seqs, when it is asked."""
+
+    def look_up(seqs: Ints) -> dict[int, str]:
+        with connections.read() as connection:
+            return ids_of(connection, entry.number, seqs)
+
+    return look_up
 
 
 def digests(connection: sqlite3.Connection, number: int, sources: Iterable[str]) -> dict[str, str]:

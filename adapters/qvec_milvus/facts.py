@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from qvec import facts
 from qvec.errors import InvalidInputError
 from qvec.types import Scalar, Value
 
@@ -35,71 +36,33 @@ def facts_of(identity: str, metadata: Mapping[str, Value]) -> Facts:
     Raises:
         InvalidInputError: its metadata has more than Milvus' arrays take.
     """
-    facts = Facts()
-    _walk(metadata, (), facts)
-    if len(facts.hashes) > MAX_FACTS:
+    found = Facts()
+    for what, path, value in facts.facts_of(metadata):
+        found.hashes.add(hashed(what, path, value))
+        if what == "equals" and isinstance(value, str):
+            found.hashes.add(is_kind(path, "string"))
+            found.strings[key(path)] = value
+        elif what == "equals" and isinstance(value, int | float) and not isinstance(value, bool):
+            found.hashes.add(is_kind(path, "number"))
+            found.numbers[key(path)] = value
+    if len(found.hashes) > MAX_FACTS:
         raise InvalidInputError(
-            f"document {identity!r}: its metadata holds {len(facts.hashes)} fields and values; Milvus takes {MAX_FACTS}"
+            f"document {identity!r}: its metadata holds {len(found.hashes)} fields and values; Milvus takes {MAX_FACTS}"
         )
-    return facts
+    return found
 
 
-def exists(path: Sequence[str]) -> str:
-    """Name the fact that a field is there."""
-    return _hash("exists", tuple(path))
-
-
-def equals(path: Sequence[str], value: Scalar) -> str:
-    """Name the fact that a field has a value."""
-    return _hash("equals", tuple(path), value)
-
-
-def contains(path: Sequence[str], value: Scalar) -> str:
-    """Name the fact that a field's list contains a value."""
-    return _hash("contains", tuple(path), value)
+@lru_cache(maxsize=2**15, typed=True)
+def hashed(what: str, path: tuple[str, ...], value: Scalar | None = None) -> str:
+    """Shorten a fact, or the name of a path's kind or place, to 80 bits."""
+    return "f" + hashlib.blake2b(facts.text_of(what, path, value).encode(), digest_size=10).hexdigest()
 
 
 def is_kind(path: Sequence[str], kind: str) -> str:
     """Name the fact that a field holds a ``"number"`` or a ``"string"``."""
-    return _hash(kind, tuple(path))
+    return hashed(kind, tuple(path))
 
 
 def key(path: Sequence[str]) -> str:
     """Name a path's place in the JSON fields."""
-    return _hash("key", tuple(path))
-
-
-def _walk(value: Value, path: tuple[str, ...], facts: Facts) -> None:
-    if value is None:
-        return
-    if path:
-        facts.hashes.add(exists(path))
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            _walk(item, (*path, name), facts)
-    elif isinstance(value, str | bool | int | float):
-        facts.hashes.add(equals(path, value))
-        if isinstance(value, str):
-            facts.hashes.add(is_kind(path, "string"))
-            facts.strings[key(path)] = value
-        elif not isinstance(value, bool):
-            facts.hashes.add(is_kind(path, "number"))
-            facts.numbers[key(path)] = value
-    else:
-        for item in value:
-            if isinstance(item, str | bool | int | float):
-                facts.hashes.add(contains(path, item))
-
-
-@lru_cache(maxsize=2**15, typed=True)
-def _hash(what: str, path: tuple[str, ...], value: Scalar | None = None) -> str:
-    text = "\0".join((what, *path)) + "\0\0" + ("" if value is None else _canonical(value))
-    return "f" + hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
-
-
-def _canonical(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return f"boolean {value}"
-    if isinstance(value, str):
-        return f"string {value}"
-    return f"number {int(value) if isinstance(value, int) or value.is_integer() else repr(value)}"
+    return hashed("key", tuple(path))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from qvec.facts import contains, equals, exists
 from qvec.filters import And, Compare, Exists, Filter, Not, Op, Or
 from qvec.types import Scalar
-from qvec_milvus.facts import contains, equals, exists, is_kind, key
+from qvec_milvus.facts import hashed, is_kind, key
 
 EVERYTHING = 'id != ""'
 NOTHING = 'id == ""'
@@ -43,7 +44,7 @@ def _compile(filter: Filter) -> str:
         case Not(condition):
             return f"(not ({_compile(condition)}))"
         case Exists():
-            return _has(exists(filter.path))
+            return _has(hashed(*exists(filter.path)))
         case Compare():
             return _compare(filter)
 
@@ -63,14 +64,14 @@ def _has_any(facts: Sequence[str]) -> str:
 def _compare(filter: Compare) -> str:
     value = filter.value
     if isinstance(value, tuple):
-        inside = _has_any([equals(filter.path, item) for item in value])
-        return inside if filter.op is Op.IN else f"({_has(exists(filter.path))} and not {inside})"
+        inside = _has_any([hashed(*equals(filter.path, item)) for item in value])
+        return inside if filter.op is Op.IN else f"({_has(hashed(*exists(filter.path)))} and not {inside})"
     if filter.op is Op.EQ:
-        return _has(equals(filter.path, value))
+        return _has(hashed(*equals(filter.path, value)))
     if filter.op is Op.NE:
-        return f"({_has(exists(filter.path))} and not {_has(equals(filter.path, value))})"
+        return f"({_has(hashed(*exists(filter.path)))} and not {_has(hashed(*equals(filter.path, value)))})"
     if filter.op is Op.CONTAINS:
-        return _has(contains(filter.path, value))
+        return _has(hashed(*contains(filter.path, value)))
     if filter.op is Op.STARTS_WITH:
         return _starts_with(filter.path, str(value))
     return _in_order(filter.path, _ORDER[filter.op], value)

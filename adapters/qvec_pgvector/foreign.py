@@ -15,7 +15,7 @@ from qvec.filters import Filter
 from qvec.foreign import ForeignAdapter
 from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
-from qvec_pgvector import foreign_tables
+from qvec_pgvector import foreign_tables, search
 from qvec_pgvector.connections import Connection, Connections, VectorParameter
 from qvec_pgvector.filters import compile_filter
 from qvec_pgvector.foreign_tables import ForeignTable
@@ -23,7 +23,6 @@ from qvec_pgvector.load import query_vector
 from qvec_pgvector.schema import OPERATORS
 
 _READ = sql.SQL("id, source, body, metadata::text")
-_MAX_EF = 1000
 
 
 class ForeignTables(ForeignAdapter):
@@ -128,9 +127,7 @@ class ForeignTables(ForeignAdapter):
         with self._connections.use() as connection:
             table = self._table(connection, name)
             queries = check_vectors(vectors, table.dim)
-            breadth = min(max(ef or 100, depth), _MAX_EF)
-            connection.raw.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(breadth),))
-            connection.ef = breadth
+            search.set_breadth(connection, depth, ef)
             return [_nearest(connection, table, query, depth, filter)[offset:] for query in queries]
 
     def _table(self, connection: Connection, name: str) -> ForeignTable:
@@ -166,7 +163,7 @@ def _nearest(
     found = connection.raw.execute(statement, parameters).fetchall()
     if len(found) < depth and table.has_index:
         with connection.raw.transaction():
-            connection.raw.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = on")
+            connection.raw.execute(search.EXACTLY)
             found = connection.raw.execute(statement, parameters).fetchall()
     hits = [Hit(_document(row), _score(table.metric, float(str(row[4])))) for row in found]
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))

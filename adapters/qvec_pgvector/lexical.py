@@ -9,11 +9,11 @@ from psycopg import sql
 
 from qvec.filters import Filter
 from qvec.lexical import K1, B, query_terms
+from qvec.tsvector import MAX_POSITIONS, lexeme
 from qvec.types import Hit
 from qvec_pgvector import rows
 from qvec_pgvector.connections import Connection
 from qvec_pgvector.filters import compile_filter
-from qvec_pgvector.load import MAX_POSITIONS, lexeme
 from qvec_pgvector.schema import Entry
 
 _FEW = 24

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,14 +11,12 @@ import numpy as np
 
 from qvec.errors import InvalidInputError
 from qvec.lexical import term_frequencies
+from qvec.tsvector import MAX_POSITIONS, lexeme, positions
 from qvec.types import Document, Vectors
 
 COLUMNS = "id, source, digest, body, metadata, metadata_json, tokens, token_count, zero, embedding"
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
-
-MAX_POSITIONS = 64
-"""A lexeme has as many positions as its token occurs; beyond this, the last position is the number itself."""
 
 _FIELDS = struct.pack(">h", 10)
 _NULL = struct.pack(">i", -1)
@@ -31,8 +28,6 @@ _BLOCK = 2**16  # bytes to a write: the server digests one while the next is mad
 _JSON = json.JSONEncoder(ensure_ascii=False)
 _MAX_TSVECTOR = 2**20 - 1
 _MAX_HALF = 65504.0
-_MAX_LEXEME = 2046  # bytes; PostgreSQL refuses longer lexemes
-_MAX_FREQUENCY = 16383  # a lexeme's position has 14 bits
 
 
 @dataclass(slots=True)
@@ -130,20 +125,13 @@ class _Lexemes(dict[tuple[str, int], bytes]):
 
 
 def _many(frequency: int) -> bytes:
-    """End a lexeme and write its positions, of which the last is how often the token occurs."""
-    positions = [*range(1, min(frequency, MAX_POSITIONS)), min(frequency, _MAX_FREQUENCY)]
-    return struct.pack(f">x{len(positions) + 1}H", len(positions), *positions)
+    """End a lexeme and write its positions."""
+    places = positions(frequency)
+    return struct.pack(f">x{len(places) + 1}H", len(places), *places)
 
 
 _POSITIONS = [b"", *map(_many, range(1, MAX_POSITIONS))]
 _lexemes = _Lexemes()
-
-
-def lexeme(token: str) -> str:
-    """Return the token, or for one that is too long for PostgreSQL, its hash."""
-    if len(token) * 4 <= _MAX_LEXEME or len(token.encode()) <= _MAX_LEXEME:
-        return token
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _field(data: bytes) -> bytes:

@@ -26,6 +26,11 @@ _SHOWN = 10
 @click.argument("path")
 @click.option("--collection", metavar="NAME", help="Default: made of the folder's name.")
 @model_options
+@click.option(
+    "--analyzer",
+    metavar="NAME",
+    help="Keywords of a new collection by the database's own analyzer, as english. Default: qvec's tokens.",
+)
 @click.option("--prune/--no-prune", default=False, help="Delete the documents that PATH does not hold (any more).")
 @click.option(
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out, as a line of .gitignore would. Repeatable."
@@ -39,6 +44,7 @@ def index(
     collection: str | None,
     model: str | None,
     dim: int | None,
+    analyzer: str | None,
     prune: bool,
     exclude: tuple[str, ...],
     cache: bool | None,
@@ -63,7 +69,7 @@ def index(
     if dry_run:
         _rehearse(source, name, as_json=as_json, verbose=verbose)
         return
-    report = _index(source, name, backend, model, dim, prune=prune, cache=cache)
+    report = _index(source, name, backend, model, dim, analyzer=analyzer, prune=prune, cache=cache)
     if as_json:
         write_json({"collection": name, **asdict(report), "skipped": [asdict(item) for item in source.skipped]})
         return
@@ -83,6 +89,7 @@ def _index(
     model: str | None,
     dim: int | None,
     *,
+    analyzer: str | None,
     prune: bool,
     cache: bool | None,
 ) -> IndexReport:
@@ -91,7 +98,7 @@ def _index(
     from qvec.database import connect
 
     with connect(backend, model=model, dim=dim, cache=cache) as database, Progress() as progress:
-        chosen = database.collection(name, model=model, dim=dim, chunker=CHUNKER)
+        chosen = database.collection(name, model=model, dim=dim, chunker=CHUNKER, analyzer=analyzer)
         return chosen.index(source, prune=prune, progress=progress)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -23,9 +22,11 @@ from qvec.cli.migrate_options import (
     tell_errors,
 )
 from qvec.cli.migrate_swap import swap as swap_command
+from qvec.cli.migrate_sync import sync
 from qvec.cli.migrate_verify import undo as undo_command
 from qvec.cli.migrate_verify import verify as verify_command
 from qvec.cli.options import database_options, model_options
+from qvec.cli.stopping import by_batches
 
 if TYPE_CHECKING:
     from qvec.migrate import CopyJob, Plan
@@ -93,7 +94,8 @@ def copy(
 def _copy(job: CopyJob, errors: str | None, *, restart: bool, stop: bool, as_json: bool) -> None:
     from qvec import migrate as api
 
-    report = api.copy(job, restart=restart, on_error="stop" if stop else "list", progress=Progress())
+    with by_batches(Progress()) as progress:
+        report = api.copy(job, restart=restart, on_error="stop" if stop else "list", progress=progress)
     if errors is not None:
         lines = (json.dumps({"place": place, "reason": reason}) + "\n" for place, reason in api.copy_errors(job))
         Path(errors).write_text("".join(lines), encoding="utf-8")
@@ -152,6 +154,7 @@ def plan(
 @model_options
 @click.option("--in-table", is_flag=True, help="Add columns to the table itself, not a companion table.")
 @click.option("--triggers", is_flag=True, help="Queue the rows that change, for qvec migrate sync.")
+@click.option("--version-column", "version", metavar="COLUMN", help="Without triggers, for sync: changes with its row.")
 @click.option("--index", type=click.Choice(["auto", "hnsw", "flat"]), default="auto", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the SQL, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -164,6 +167,7 @@ def attach(
     dim: int | None,
     in_table: bool,
     triggers: bool,
+    version: str | None,
     index: str,
     dry_run: bool,
     as_json: bool,
@@ -189,13 +193,15 @@ def attach(
         default_dim=settings.dim,
         in_table=in_table,
         triggers=triggers,
+        version=version,
         index=kinds.get(index, IndexSpec()),
     )
     if dry_run:
         statements = api.plan_attach(job)
         tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
         return
-    report = api.attach(job, progress=Progress())
+    with by_batches(Progress()) as progress:
+        report = api.attach(job, progress=progress)
     line = (
         f"{collection}: {report.embedded:,} rows embedded, {report.unchanged:,} unchanged, {report.removed:,} removed, "
         f"{report.failed:,} failed in {report.seconds:.1f} s"
@@ -221,35 +227,7 @@ def detach(url: str, collection: str, dry_run: bool, as_json: bool) -> None:
     tell({"collection": collection, "detached": True}, [f"detached {collection}"], as_json=as_json)
 
 
-@migrate.command()
-@click.argument("url")
-@click.argument("collection")
-@click.option("--every", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Stay, and look again so often.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each look.")
-def sync(url: str, collection: str, every: float | None, as_json: bool) -> None:
-    """Bring the vectors of rows that were written since the attach up to date; several may run at once."""
-    from qvec import migrate as api
-    from qvec.errors import BackendConnectionError, EndpointError
-
-    wait = every or 0.0
-    while True:
-        try:
-            report = api.sync(url, collection)
-        except (BackendConnectionError, EndpointError) as exc:
-            if every is None:
-                raise
-            wait = min(2 * wait, 60.0)
-            click.echo(f"qvec: {exc}; again in {wait:.0f} s", err=True)
-        else:
-            wait = every or 0.0
-            line = (
-                f"{collection}: {report.embedded:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} "
-                f"deleted, {report.failed:,} failed; {report.waiting:,} waiting, the oldest for {report.lag:.1f} s"
-            )
-            tell(asdict(report), [line], as_json=as_json)
-        if every is None:
-            return
-        time.sleep(wait)
+migrate.add_command(sync)
 
 
 def _plan_lines(found: Plan) -> Iterable[str]:

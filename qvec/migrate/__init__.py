@@ -5,7 +5,7 @@ from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.jobs import Attached, plan_undo, undo, verify
 from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
-from qvec.migrate.pg_sync import SyncReport, sync
+from qvec.migrate.pg_sync import SyncReport, follow, sync, sync_status
 from qvec.migrate.planning import Plan, Storage, plan
 from qvec.migrate.swap_job import SwapJob
 from qvec.migrate.swapping import SwapReport, end_swap, plan_swap, roll_back, swap
@@ -34,6 +34,7 @@ __all__ = [
     "copy_errors",
     "detach",
     "end_swap",
+    "follow",
     "plan",
     "plan_attach",
     "plan_copy",
@@ -43,6 +44,7 @@ __all__ = [
     "roll_back",
     "swap",
     "sync",
+    "sync_status",
     "undo",
     "undo_copy",
     "verify",

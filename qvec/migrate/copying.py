@@ -335,6 +335,9 @@ class _Run:
                 if progress:
                     progress(CopyProgress(self.read, total))
             self._settle()
+        except KeyboardInterrupt:
+            self._settle()
+            raise
         finally:
             writer.shutdown()
 

@@ -64,6 +64,8 @@ class AttachJob:
         default_dim: width to cut the default model's vectors to.
         in_table: add columns to the table itself; else a companion table holds vectors and tokens.
         triggers: queue the rows that change, for `sync`.
+        version: instead of triggers, a column that another value is written to whenever a row changes
+            (``updated_at``, a counter): `sync` compares it with what it was.
         index: of the vectors; ``"auto"`` builds HNSW from 10,000 rows on.
     """
 
@@ -79,6 +81,7 @@ class AttachJob:
     default_dim: int | None = None
     in_table: bool = False
     triggers: bool = False
+    version: str | None = None
     index: IndexSpec = field(default_factory=IndexSpec)
 
 
@@ -227,6 +230,8 @@ def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
             f"{name} has no primary key: name unique columns that are NOT NULL with id=('column', ...), or add a key"
         )
     fields.check(list(types), f"the table {name}")
+    if job.version and job.version not in types:
+        raise InvalidInputError(f"the table {name} has no column {job.version!r}; it has {', '.join(types)}")
     if list(fields.id) != primary:
         (is_unique,) = run(connection, _UNIQUE, {"name": name, "names": list(fields.id)}).one()
         if not is_unique:
@@ -235,8 +240,8 @@ def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
     connection.rollback()
     return PgTable(
         str(columns[0][0]), str(columns[0][1]), key, fields, 0, 0, in_table=job.in_table,
-        triggers=job.triggers, title=tuple(name for name in fields.metadata_columns(types) if name == TITLE),
-        m=job.index.m, ef_construction=job.index.ef_construction,
+        triggers=job.triggers, version=job.version or "", m=job.index.m, ef_construction=job.index.ef_construction,
+        title=tuple(name for name in fields.metadata_columns(types) if name == TITLE),
     )  # fmt: skip
 
 

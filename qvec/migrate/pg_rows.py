@@ -17,13 +17,15 @@ from qvec.migrate.fields import join_id
 from qvec.migrate.pg_table import PgTable
 from qvec.migrate.source import Record
 from qvec.migrate.writing import Preparer
+from qvec.tsvector import lexeme, positions
 from qvec.types import Document, Vector
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-# As the adapter writes them: a lexeme has as many positions as its token occurs, beyond 64 the last is the number.
-_POSITIONS, _MOST, _LONGEST = 64, 16383, 2046
+_EMPTY, _TOO_LONG = "its text is empty or white space only", "its text is over the model's window"
+LASTING = (_EMPTY, _TOO_LONG)
+"""Reasons that only another text can take away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,9 @@ class Rows:
         """Embed those rows whose digest is not the one held; touches no database."""
         changed = [row for row in rows if held.get(row.id) != row.digest]
         parts = self.parts([row for row in changed if row.text.strip()])
-        errors = {row.id: "its text is empty or white space only" for row in changed if not row.text.strip()}
+        errors = {row.id: _EMPTY for row in changed if not row.text.strip()}
         if self.table.in_table:
-            errors |= {row.id: "its text is over the model's window" for row, cut in parts if len(cut) > 1}
+            errors |= {row.id: _TOO_LONG for row, cut in parts if len(cut) > 1}
             parts = [(row, cut) for row, cut in parts if len(cut) == 1]
         vectors, refused = self._embed([part for _, cut in parts for part, _ in cut])
         errors |= {row.id: refused[part.id] for row, cut in parts for part, _ in cut if part.id in refused}
@@ -149,39 +151,49 @@ class Rows:
 
     def remove_orphans(self, connection: sa.Connection) -> int:
         """Take away the vectors of rows that the table no longer has."""
+        if self.table.in_table:
+            self.recount(connection)
+            return 0
+        with connection.begin():
+            return self.let_go(connection)
+
+    def let_go(self, connection: sa.Connection) -> int:
+        """Do so inside a transaction; vectors in the table itself went with their rows, and so are 0."""
         table = self.table
         if table.in_table:
-            self.recount(connection)
+            self._recount(connection)
             return 0
         same = " AND ".join(f"t.{key} = r.key_{at}" for at, key in enumerate(table.keys, 1))
         statement = (
             f"WITH gone AS (DELETE FROM {table.companion} r WHERE NOT EXISTS (SELECT FROM {table.source} t "
             f"WHERE {same}) RETURNING token_count) SELECT count(*), coalesce(sum(token_count), 0) FROM gone"
         )
-        with connection.begin():
-            gone, tokens = _pair(connection, statement, {})
-            totals(connection, table.number, -gone, -tokens)
+        gone, tokens = _pair(connection, statement, {})
+        totals(connection, table.number, -gone, -tokens)
         return gone
 
     def recount(self, connection: sa.Connection) -> None:
         """Count anew what lies in the table itself: a row that is deleted takes its vector and its count along."""
+        with connection.begin():
+            self._recount(connection)
+
+    def _recount(self, connection: sa.Connection) -> None:
         table = self.table
         number = {"number": table.number}
-        with connection.begin():
-            # Locked first, so that what others commit is either seen by the count or added to it after.
-            run(connection, "SELECT FROM qvec_collections WHERE number = %(number)s FOR UPDATE", number)
-            count, tokens = _pair(
-                connection,
-                f"SELECT count(*), coalesce(sum({table.column('token_count')}), 0) FROM {table.source} "
-                f"WHERE {table.column('embedding')} IS NOT NULL",
-                {},
-            )
-            values = {"documents": count, "tokens": tokens, **number}
-            run(
-                connection,
-                "UPDATE qvec_collections SET documents = %(documents)s, tokens = %(tokens)s WHERE number = %(number)s",
-                values,
-            )
+        # Locked first, so that what others commit is either seen by the count or added to it after.
+        run(connection, "SELECT FROM qvec_collections WHERE number = %(number)s FOR UPDATE", number)
+        count, tokens = _pair(
+            connection,
+            f"SELECT count(*), coalesce(sum({table.column('token_count')}), 0) FROM {table.source} "
+            f"WHERE {table.column('embedding')} IS NOT NULL",
+            {},
+        )
+        values = {"documents": count, "tokens": tokens, **number}
+        run(
+            connection,
+            "UPDATE qvec_collections SET documents = %(documents)s, tokens = %(tokens)s WHERE number = %(number)s",
+            values,
+        )
 
     def held(self, connection: sa.Connection, rows: Sequence[Row]) -> dict[str, str]:
         """Return id -> digest of what these rows' vectors were made from."""
@@ -286,17 +298,11 @@ def totals(connection: sa.Connection, number: int, documents: int, tokens: int) 
 
 def tsvector(frequencies: Mapping[str, int]) -> str:
     """Write tokens as PostgreSQL's text form of a tsvector, equal to what the adapter writes in binary."""
-    return " ".join(f"{_lexeme(token)}:{_positions(count)}" for token, count in frequencies.items())
+    return " ".join(f"{_quoted(token)}:{','.join(map(str, positions(count)))}" for token, count in frequencies.items())
 
 
-def _positions(count: int) -> str:
-    return ",".join(map(str, [*range(1, min(count, _POSITIONS)), min(count, _MOST)]))
-
-
-def _lexeme(token: str) -> str:
-    if len(token.encode()) > _LONGEST:
-        token = hashlib.sha256(token.encode()).hexdigest()
-    return "'" + token.replace("\\", "\\\\").replace("'", "''") + "'"
+def _quoted(token: str) -> str:
+    return "'" + lexeme(token).replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def _values(row: Row, cut: Sequence[Part], at: int, vector: Vector) -> dict[str, object]:

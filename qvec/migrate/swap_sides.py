@@ -239,7 +239,7 @@ class _Table(Side):
 
     def follow(self, *, into_shadow: bool, progress: Told) -> int:
         name = self._job.shadow if into_shadow else self.collection
-        if self._table.triggers:
+        if self._table.triggers or self._table.version:
             report = sync(self._job.url, name, embedder=self._given(name))
             return report.embedded + report.deleted
         found = attach(self._attach_job(name, self._given(name)), progress=progress)
@@ -279,6 +279,7 @@ class _Table(Side):
             embedder=embedder,
             in_table=table.in_table,
             triggers=table.triggers,
+            version=table.version or None,
             index=IndexSpec(m=table.m, ef_construction=table.ef_construction),
         )
 

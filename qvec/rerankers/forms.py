@@ -6,13 +6,12 @@ not to send these back; text-embeddings-inference takes ``texts`` at the server'
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from qvec.embedders.remote.answers import complaint
+from qvec.embedders.remote.answers import complaint, json_of
 from qvec.embedders.remote.retrying import Retrier
 from qvec.embedders.remote.sending import refusal
 from qvec.embedders.remote.transport import Answer, Transport
@@ -90,13 +89,7 @@ def read_scores(answer: Answer, count: int) -> list[float]:
 
 
 def _items(answer: Answer) -> list[dict[str, object]]:
-    try:
-        content = json.loads(answer.body)
-    except ValueError as exc:
-        raise EndpointError(
-            f"the endpoint answered no JSON ({complaint(answer)!r}): is the URL that of the API, ending in /v1?",
-            status=answer.status,
-        ) from exc
+    content = json_of(answer)
     found = content if isinstance(content, list) else None
     if isinstance(content, dict):
         found = content.get("results", content.get("data"))

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qvec.embedders.bundled import BundledEmbedder
+from tests.core.local_server import Handler, LocalServer
 
 MODEL = "bundled-by-http"
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -75,34 +75,17 @@ class Log:
     connections: int = 0
 
 
-class Endpoint:
+class Endpoint(LocalServer):
     """The server, up as long as the ``with`` lasts."""
+
+    model = MODEL
 
     def __init__(self, faults: Faults | None = None, embed: Embed | None = None) -> None:
         self.faults = faults or Faults()
         self.log = Log()
         self.lock = threading.Lock()
         self.embed = embed or BundledEmbedder(threads=1).encode_document
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.endpoint = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> Endpoint:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    @property
-    def name(self) -> str:
-        return f"{MODEL}@{self.url}"
+        super().__init__(_Handler)
 
     def take(self, count: str) -> bool:
         """Use up one of a fault's turns."""
@@ -199,23 +182,10 @@ def _cut(text: str, words: int) -> str:
     return "".join(re.findall(r"\s*\S+", text)[:words])
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    endpoint: Endpoint
-    request_queue_size = 64
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    server: _Server
-
+class _Handler(Handler):
     def setup(self) -> None:
         super().setup()
         self.server.endpoint.log.connections += 1
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         endpoint = self.server.endpoint
@@ -223,9 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
         if endpoint.faults.window is not None:
             item["max_model_len"] = endpoint.faults.window
         if self.path == "/v1/models":
-            self._write(200, json.dumps({"data": [item]}).encode())
+            self.write(200, json.dumps({"data": [item]}).encode())
         else:
-            self._write(404, b"{}")
+            self.write(404, b"{}")
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -256,17 +226,6 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if key is not None and self.headers.get("Authorization") != f"Bearer {key}":
                 raise Refusal(401, "wrong key")
-            self._write(200, endpoint.answer(body))
+            self.write(200, endpoint.answer(body))
         except Refusal as exc:
-            self._write(exc.status, json.dumps({"error": {"message": str(exc)}}).encode(), exc.headers)
-
-    def _write(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        try:
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-            self.wfile.flush()
-        except OSError:  # a client that gave up is part of the tests
-            self.close_connection = True
+            self.write(exc.status, json.dumps({"error": {"message": str(exc)}}).encode(), exc.headers)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from qvec.lexical import tokens
+from tests.core.local_server import Handler, LocalServer
 
 MODEL = "overlap"
 
@@ -46,32 +45,15 @@ def overlap(query: str, text: str) -> float:
     return len(asked & set(tokens(text))) / max(1, len(asked))
 
 
-class RerankEndpoint:
+class RerankEndpoint(LocalServer):
     """The server, up as long as the ``with`` lasts."""
+
+    model = MODEL
 
     def __init__(self, **faults: Any) -> None:
         self.faults = Faults(**faults)
         self.log = Log()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.endpoint = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> RerankEndpoint:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    @property
-    def name(self) -> str:
-        return f"{MODEL}@{self.url}"
+        super().__init__(_Handler)
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         faults = self.faults
@@ -115,27 +97,15 @@ class RerankEndpoint:
         return 200, items if faults.form == "tei" else {"id": "x", faults.form: items}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    endpoint: RerankEndpoint
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    server: _Server
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
+class _Handler(Handler):
     def do_GET(self) -> None:
         faults = self.server.endpoint.faults
         if self.path == "/info" and faults.form == "tei":
-            self._write(200, {"model_id": MODEL, "max_input_length": faults.window})
+            self._answer(200, {"model_id": MODEL, "max_input_length": faults.window})
         elif self.path == "/v1/models" and faults.form != "tei":
-            self._write(200, {"data": [{"id": MODEL, "max_model_len": faults.window}]})
+            self._answer(200, {"data": [{"id": MODEL, "max_model_len": faults.window}]})
         else:
-            self._write(404, {})
+            self._answer(404, {})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -144,19 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
         endpoint.log.bodies.append(body)
         endpoint.log.keys.add(shown)
         if endpoint.faults.key is not None and shown != f"Bearer {endpoint.faults.key}":
-            self._write(401, {"error": {"message": "wrong key"}})
+            self._answer(401, {"error": {"message": "wrong key"}})
         elif endpoint.faults.answer is not None:
-            self._write(200, endpoint.faults.answer)
+            self._answer(200, endpoint.faults.answer)
         else:
-            self._write(*endpoint.answer(self.path, body))
+            self._answer(*endpoint.answer(self.path, body))
 
-    def _write(self, status: int, content: Any) -> None:
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        try:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            self.wfile.flush()
-        except OSError:  # a client that gave up is part of the tests
-            self.close_connection = True
+    def _answer(self, status: int, content: Any) -> None:
+        self.write(status, content if isinstance(content, bytes) else json.dumps(content).encode())

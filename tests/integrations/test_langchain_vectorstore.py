@@ -1,4 +1,4 @@
-"""The vector store inside LangChain on every embedded database: what its own suite does not ask."""
+"""The vector store inside LangChain on every database: what its own suite does not ask."""
 
 from __future__ import annotations
 

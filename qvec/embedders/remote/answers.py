@@ -79,14 +79,24 @@ def complaint(answer: Answer) -> str:
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "..."
 
 
-def _data(answer: Answer) -> Sequence[dict[str, object]]:
+def json_of(answer: Answer) -> object:
+    """Parse an answer.
+
+    Raises:
+        EndpointError: it is no JSON.
+    """
     try:
-        content = json.loads(answer.body)
+        content: object = json.loads(answer.body)
     except ValueError as exc:
         raise EndpointError(
             f"the endpoint answered no JSON ({complaint(answer)!r}): is the URL that of the API, ending in /v1?",
             status=answer.status,
         ) from exc
+    return content
+
+
+def _data(answer: Answer) -> Sequence[dict[str, object]]:
+    content = json_of(answer)
     data = content.get("data") if isinstance(content, dict) else None
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
         raise EndpointError(
