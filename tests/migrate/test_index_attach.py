@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 
+from qvec.cli.app import cli
 from qvec.errors import CollectionNotFoundError, InvalidInputError, UnsupportedError
 from qvec.migrate import (
     Attached,
@@ -47,15 +49,13 @@ def client(url: str) -> Iterator[elasticsearch.Elasticsearch]:
 def index(client: elasticsearch.Elasticsearch) -> Iterator[str]:
     name = f"articles-{uuid.uuid4().hex[:8]}"
     properties = {"body": {"properties": {"en": {"type": "text"}}}, "lang": {"type": "keyword"}}
-    client.indices.create(
-        index=name, mappings={"dynamic": "strict", "_meta": {"owner": "us"}, "properties": properties}
-    )
+    mappings = {"dynamic": "strict", "_meta": {"owner": "us"}, "properties": properties}
+    client.indices.create(index=name, mappings=mappings)
     operations: list[dict[str, object]] = []
     for number in range(ROWS):
         operations.append({"index": {"_index": name, "_id": str(number)}})
-        operations.append(
-            {"body": {"en": f"article {number} about topic{number % 7}"}, "lang": "en" if number % 2 else "zh"}
-        )
+        text = f"article {number} about topic{number % 7}"
+        operations.append({"body": {"en": text}, "lang": "en" if number % 2 else "zh"})
     client.bulk(operations=operations, refresh=True)
     yield name
     client.indices.delete(index=name)
@@ -168,3 +168,11 @@ def test_what_cannot_be_attached_is_named(url: str, index: str) -> None:
         attach_index(job(url, index, dim=64))
     with pytest.raises(UnsupportedError, match="copy from it instead"):
         attach_index(job("memory:", index))
+
+
+def test_the_command_attaches_and_says_where_the_vectors_are(url: str, index: str) -> None:
+    command = ["migrate", "attach-index", url, index, "--text", "body.en", "--model", "hashing"]
+    assert CliRunner().invoke(cli, [*command, "--dry-run"]).stdout.startswith(f"PUT /{index}/_mapping ")
+    assert CliRunner().invoke(cli, command).stdout.startswith(f"{index}: 700 documents embedded, 0 unchanged, 0 failed")
+    verified = CliRunner().invoke(cli, ["migrate", "verify", url, "--collection", index])
+    assert (verified.exit_code, verified.stdout[-14:]) == (0, " all the same\n")
