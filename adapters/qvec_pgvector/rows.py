@@ -8,7 +8,6 @@ from typing import cast
 
 import numpy as np
 from psycopg import sql
-from psycopg.copy import QueuedLibpqWriter
 
 from qvec.filters import Filter
 from qvec.types import Batch, Document, Vector, Vectors
@@ -28,8 +27,9 @@ def write(connection: Connection, entry: Entry, documents: Sequence[Document], v
     gone, gone_tokens = remove(connection, entry, [document.id for document in documents])
     copy_in = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(entry.table, sql.SQL(load.COLUMNS))
     cursor = connection.raw.cursor()
-    # The server takes 1000 rows at a time and reads nothing meanwhile: a queue keeps both sides at work.
-    with cursor.copy(copy_in, writer=QueuedLibpqWriter(cursor)) as copy:
+    # libpq keeps for itself what the socket does not take, so both sides work at once; a thread that writes would wait
+    # for the interpreter's lock at every block.
+    with cursor.copy(copy_in) as copy:
         for block in batch.blocks():
             copy.write(block)
     _count(connection, entry, len(documents) - gone, batch.tokens - gone_tokens)
