@@ -124,8 +124,13 @@ def build_indexes(connection: Connection, entry: Entry) -> None:
     """Build what was put off until after the load: GIN over the tokens, HNSW over the vectors of a large collection."""
     table = entry.table
     row = connection.raw.execute(
-        sql.SQL("SELECT to_regclass({}) IS NULL, to_regclass({}) IS NULL, (SELECT count(*) FROM {})").format(
-            sql.Literal(f"qvec_{entry.number}_tokens"), sql.Literal(f"qvec_{entry.number}_hnsw"), table
+        sql.SQL(
+            "SELECT to_regclass({}) IS NULL, to_regclass({}) IS NULL, (SELECT count(*) FROM (SELECT FROM {} LIMIT {}) t)"
+        ).format(
+            sql.Literal(f"qvec_{entry.number}_tokens"),
+            sql.Literal(f"qvec_{entry.number}_hnsw"),
+            table,
+            sql.Literal(INDEX_FROM),
         )
     ).fetchone()
     assert row is not None
