@@ -165,7 +165,8 @@ class MilvusAdapter(Adapter, SupportsLayout):
         each = 4 * spec.dim + 1024
         start, size = 0, 0
         self._connection.unsettled.add(name)
-        with self._totals.changing(name, [row.id for row in documents], tokens), self._connection.use() as client:
+        ids, sources = [row.id for row in documents], [row.source for row in documents]
+        with self._totals.changing(name, ids, sources, tokens), self._connection.use() as client:
             for end, document in enumerate(documents):
                 size += each + 8 * len(document.text)
                 if size > _WRITE_BYTES and end > start:
@@ -179,7 +180,7 @@ class MilvusAdapter(Adapter, SupportsLayout):
         self._connection.unsettled.add(name)
         for start in range(0, len(ids), _READ_AT_ONCE):
             some = list(dict.fromkeys(ids[start : start + _READ_AT_ONCE]))
-            with self._totals.changing(name, some, 0), self._connection.use() as client:
+            with self._totals.changing(name, some, (), 0), self._connection.use() as client:
                 client.delete(name, filter=among("id", some))
 
     def refresh(self, name: str) -> None:
@@ -207,6 +208,8 @@ class MilvusAdapter(Adapter, SupportsLayout):
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Read the digests of all records of these sources."""
+        if self._totals.are_new(name, sources):
+            return {}
         return {row["id"]: row["digest"] for row in self._among(name, "source", sources, ["id", "digest"])}
 
     def scan(
