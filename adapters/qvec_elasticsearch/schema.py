@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from elasticsearch import Elasticsearch
@@ -19,6 +20,9 @@ MAX_DIM = 4096
 SIMILARITIES = {Metric.COSINE: "cosine", Metric.DOT: "max_inner_product", Metric.L2: "l2_norm"}
 BASE64_SINCE: Version = (9, 3)
 """From when a vector may be written as base64, a third of its digits and ten times as fast to read."""
+
+RESTORE = "qvec_restore"
+"""The part of ``_meta`` with the settings from before a load."""
 
 _FIRST = "-000001"
 _BBQ_SINCE: Version = (8, 18)
@@ -66,8 +70,29 @@ def create(connection: Connection, client: Elasticsearch, spec: CollectionSpec) 
     )
 
 
-def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
-    """Look up a collection's index and spec; None when it is not there.
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index of ours.
+
+    Attributes:
+        name: its own, behind the alias.
+        spec: the collection's.
+        meta: all that its mapping carries.
+    """
+
+    name: str
+    spec: CollectionSpec
+    meta: Mapping[str, Any]
+
+    @property
+    def restore(self) -> Mapping[str, Any]:
+        """The settings from before a load, while they are others."""
+        found: Mapping[str, Any] = self.meta.get(RESTORE, {})
+        return found
+
+
+def find(client: Elasticsearch, name: str) -> Index | None:
+    """Look up a collection's index; None when it is not there.
 
     Raises:
         CollectionExistsError: there is such an index, but it is not qvec's.
@@ -79,7 +104,7 @@ def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
     spec = _spec(described["mappings"])
     if spec is None or len(answer.body) > 1 or index == alias_of(name):
         raise CollectionExistsError(f"Elasticsearch holds an index {index!r} that is not qvec's: take another name")
-    return index, spec
+    return Index(index, spec, described["mappings"]["_meta"])
 
 
 def names(client: Elasticsearch) -> list[str]:
@@ -106,8 +131,6 @@ def _settings(connection: Connection) -> dict[str, object]:
     return {
         "number_of_shards": connection.shards,
         **copies,
-        # Never by the clock: a load of small segments would be merged again and again. `refresh` says when.
-        "refresh_interval": "-1",
         "analysis": {
             "analyzer": {"qvec": {"type": "custom", "tokenizer": "qvec"}},
             "tokenizer": {"qvec": {"type": "whitespace", "max_token_length": _MAX_TOKEN}},
