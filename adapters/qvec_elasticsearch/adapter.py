@@ -19,6 +19,8 @@ from qvec_elasticsearch import hybrid, load, reading, rows, schema
 from qvec_elasticsearch.connection import Connection, open_server
 from qvec_elasticsearch.filters import compile_filter
 from qvec_elasticsearch.lexical import Keywords
+from qvec_elasticsearch.loading import Loads
+from qvec_elasticsearch.schema import Index
 from qvec_elasticsearch.search import Nearest, check_window
 from qvec_elasticsearch.trips import Window, together
 
@@ -36,6 +38,7 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
         self._connection = connection
         self._nearest = Nearest(connection)
         self._keywords = Keywords(connection)
+        self._loads = Loads(connection)
         self._specs: dict[str, CollectionSpec] = {}
 
     @property
@@ -65,6 +68,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
 
     def close(self) -> None:
         """Let go of the server."""
+        if not self._connection.closed:
+            self._loads.close()
         self._connection.close()
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
@@ -81,7 +86,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
                 known = self._find(spec.name)
                 if known is None:
                     raise
-        check_existing(known[1], spec, exist_ok=exist_ok)
+        check_existing(known.spec, spec, exist_ok=exist_ok)
+        self._loads.opened(known)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Delete the index."""
@@ -89,7 +95,7 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
         known = self._find(name)
         if known is not None:
             with self._connection.use(name) as client:
-                client.options(ignore_status=404).indices.delete(index=known[0])
+                client.options(ignore_status=404).indices.delete(index=known.name)
         elif not missing_ok:
             raise self._missing(name)
 
@@ -108,14 +114,15 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
     def _exchange_actions(self, one: str, other: str) -> list[dict[str, dict[str, object]]]:
         found = {name: self._find(name) for name in (one, other)}
         first, second = (found[name] or self._absent(name) for name in (one, other))
-        return schema.exchange_actions(one, first[0], other, second[0])
+        return schema.exchange_actions(one, first.name, other, second.name)
 
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from its index's ``_meta``."""
         known = self._find(name)
         if known is None:
             raise self._missing(name)
-        return known[1]
+        self._loads.opened(known)
+        return known.spec
 
     def list_collections(self) -> list[str]:
         """Name the aliases that lead to indexes of ours."""
@@ -124,8 +131,10 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in bulk requests of at most 8 MB, which are sent again while the server is busy or away."""
-        spec = self._fresh(name)
+        index = self._fresh(name)
+        spec = index.spec
         checked = check_batch(documents, vectors, spec.dim)
+        self._loads.write(index, len(documents))
         as_base64 = self._connection.version >= schema.BASE64_SINCE
         load.send(self._connection, name, rows.operations(documents, checked, spec.metric, as_base64=as_base64))
 
@@ -135,8 +144,9 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
         load.send(self._connection, name, rows.deletions(dict.fromkeys(ids)))
 
     def refresh(self, name: str) -> None:
-        """Make what was written searchable; it is durable since it was written."""
+        """Make what was written searchable, durable since it was written; a load's settings end here."""
         self._nearest.forget(name)
+        self._loads.end(name)
         with self._connection.use(name) as client:
             client.indices.refresh(index=schema.alias_of(name))
 
@@ -235,21 +245,22 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
             spec = self._specs[name] = self.describe_collection(name)
         return spec
 
-    def _fresh(self, name: str) -> CollectionSpec:
+    def _fresh(self, name: str) -> Index:
         """Read the spec again before a write: another process may have made the collection anew, with another dim."""
         found = load.patiently(self._connection, name, lambda: schema.find(self._connection.opened(), name))
         if found is None:
             raise self._missing(name)
-        self._specs[name] = found[1]
-        return found[1]
+        self._specs[name] = found.spec
+        return found
 
-    def _find(self, name: str) -> tuple[str, CollectionSpec] | None:
+    def _find(self, name: str) -> Index | None:
         with self._connection.use(name) as client:
             return schema.find(client, name)
 
     def _forget(self, name: str) -> None:
         self._specs.pop(name, None)
         self._nearest.forget(name)
+        self._loads.forget(name)
 
     def _absent(self, name: str) -> NoReturn:
         raise self._missing(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -21,6 +21,9 @@ MAX_DIM = 4096
 SIMILARITIES = {Metric.COSINE: "cosine", Metric.DOT: "max_inner_product", Metric.L2: "l2_norm"}
 BASE64_SINCE: Version = (9, 3)
 """From when a vector may be written as base64, a third of its digits and ten times as fast to read."""
+
+RESTORE = "qvec_restore"
+"""The part of ``_meta`` with the settings from before a load."""
 
 _BBQ_SINCE: Version = (8, 18)
 _BBQ_FROM_DIM = 384
@@ -89,8 +92,29 @@ def exchange_actions(one: str, first: str, other: str, second: str) -> list[dict
     return [*taken, *given]
 
 
-def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
-    """Look up a collection's index and spec; None when it is not there.
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index of ours.
+
+    Attributes:
+        name: its own, behind the alias.
+        spec: the collection's.
+        meta: all that its mapping carries.
+    """
+
+    name: str
+    spec: CollectionSpec
+    meta: Mapping[str, Any]
+
+    @property
+    def restore(self) -> Mapping[str, Any]:
+        """The settings from before a load, while they are others."""
+        found: Mapping[str, Any] = self.meta.get(RESTORE, {})
+        return found
+
+
+def find(client: Elasticsearch, name: str) -> Index | None:
+    """Look up a collection's index; None when it is not there.
 
     Raises:
         CollectionExistsError: there is such an index, but it is not qvec's.
@@ -103,7 +127,7 @@ def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
     if spec is None or len(answer.body) > 1 or index == alias_of(name):
         raise CollectionExistsError(f"Elasticsearch holds an index {index!r} that is not qvec's: take another name")
     # The mapping knows the name that the index was made for.
-    return index, replace(spec, name=name)
+    return Index(index, replace(spec, name=name), described["mappings"]["_meta"])
 
 
 def names(client: Elasticsearch) -> list[str]:
@@ -130,8 +154,6 @@ def _settings(connection: Connection) -> dict[str, object]:
     return {
         "number_of_shards": connection.shards,
         **copies,
-        # Never by the clock: a load of small segments would be merged again and again. `refresh` says when.
-        "refresh_interval": "-1",
         "analysis": {
             "analyzer": {"qvec": {"type": "custom", "tokenizer": "qvec"}},
             "tokenizer": {"qvec": {"type": "whitespace", "max_token_length": _MAX_TOKEN}},

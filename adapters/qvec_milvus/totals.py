@@ -68,10 +68,13 @@ class LiteTotals:
         self._lock = RLock()
         self._open: dict[str, int | None] = {}
         self._written: dict[str, set[str]] = {}
+        self._known: dict[str, tuple[int, int]] = {}
 
     def of(self, name: str) -> tuple[int, int]:
         """Return a collection's number of documents and of tokens."""
         with self._lock:
+            if name in self._known:
+                return self._known[name]
             documents = self._reader.count(name)
             tokens = self._open[name] if name in self._open else self._kept(name, documents)
             if tokens is None:
@@ -80,6 +83,7 @@ class LiteTotals:
                     self._open[name] = tokens
                 else:
                     self._keep(name, documents, tokens)
+            self._known[name] = documents, tokens
             return documents, tokens
 
     def are_new(self, name: str, sources: Sequence[str]) -> bool:
@@ -92,6 +96,7 @@ class LiteTotals:
     def changing(self, name: str, ids: Sequence[str], sources: Sequence[str], tokens: int) -> Iterator[None]:
         """Put the tokens of `ids` in place of those that they had, once the block has written them."""
         with self._lock:
+            self._known.pop(name, None)
             if name in self._open:
                 total = self._open[name]
             else:
@@ -118,6 +123,7 @@ class LiteTotals:
     def forget(self, name: str) -> None:
         """Forget a collection that is dropped."""
         with self._lock:
+            self._known.pop(name, None)
             self._open.pop(name, None)
             self._written.pop(name, None)
 

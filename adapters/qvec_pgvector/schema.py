@@ -155,7 +155,8 @@ def build_indexes(connection: Connection, entry: Entry) -> None:
     table = entry.table
     row = connection.raw.execute(
         sql.SQL(
-            "SELECT to_regclass({}) IS NULL, to_regclass({}) IS NULL, (SELECT count(*) FROM (SELECT FROM {} LIMIT {}) t)"
+            "SELECT to_regclass({}) IS NULL, to_regclass({}) IS NULL, "
+            "(SELECT count(*) FROM (SELECT FROM {} LIMIT {}) t)"
         ).format(
             sql.Literal(f"qvec_{entry.number}_tokens"),
             sql.Literal(f"qvec_{entry.number}_hnsw"),
