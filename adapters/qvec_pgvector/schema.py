@@ -132,6 +132,11 @@ def build_indexes(connection: Connection, entry: Entry) -> None:
     no_gin, no_hnsw, rows = bool(row[0]), bool(row[1]), int(str(row[2]))
     kind = entry.spec.index.kind
     wanted = (kind == "hnsw" and rows > 0) or (kind == "auto" and rows >= INDEX_FROM)
+    if not no_gin:
+        # GIN keeps what is written to it in a list, which a search would walk once for each of its terms.
+        connection.raw.execute(
+            sql.SQL("SELECT gin_clean_pending_list({}::regclass)").format(sql.Literal(f"qvec_{entry.number}_tokens"))
+        )
     if not rows or not (no_gin or (no_hnsw and wanted)):
         return
     with connection.raw.transaction():
