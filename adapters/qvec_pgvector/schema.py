@@ -63,6 +63,12 @@ def kind_of(dim: int) -> str:
     return "vector" if dim <= MAX_VECTOR else "halfvec"
 
 
+def configurations(connection: Connection) -> tuple[str, ...]:
+    """Name the text search configurations, as PostgreSQL writes them: with their schema where it is not searched."""
+    statement = "SELECT oid::regconfig::text FROM pg_ts_config ORDER BY pg_ts_config_is_visible(oid) DESC, cfgname"
+    return tuple(str(row[0]) for row in connection.raw.execute(statement))
+
+
 def ensure_catalogue(connection: Connection) -> None:
     """Make the extension and the catalogue, inside a transaction; two processes may do so at once."""
     connection.raw.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
