@@ -69,6 +69,8 @@ class ElasticsearchAdapter(Adapter):
         if known is None:
             try:
                 with self._connection.use(spec.name) as client:
+                    if spec.analyzer is not None:
+                        schema.check_analyzer(self._connection, client, spec.analyzer)
                     schema.create(self._connection, client, spec)
                 return
             except CollectionExistsError:
@@ -105,7 +107,7 @@ class ElasticsearchAdapter(Adapter):
         spec = self._fresh(name)
         checked = check_batch(documents, vectors, spec.dim)
         as_base64 = self._connection.version >= schema.BASE64_SINCE
-        load.send(self._connection, name, rows.operations(documents, checked, spec.metric, as_base64=as_base64))
+        load.send(self._connection, name, rows.operations(documents, checked, spec, as_base64=as_base64))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records in bulk requests."""
@@ -169,11 +171,11 @@ class ElasticsearchAdapter(Adapter):
     def search_lexical(
         self, name: str, queries: Sequence[str], *, k: int, filter: Filter | None = None, offset: int = 0
     ) -> list[list[Hit]]:
-        """Search by BM25: one request for the terms' rarity, one for the hits."""
+        """Search by BM25: one request for the terms' rarity, one for the hits; with an analyzer, by Elasticsearch's."""
         check_k(k, offset)
         check_window(k, offset)
-        self._spec(name)
-        return lexical.best(self._connection, name, queries, k=k, offset=offset, filter=compile_filter(filter))
+        best = lexical.best if self._spec(name).analyzer is None else lexical.best_matches
+        return best(self._connection, name, queries, k=k, offset=offset, filter=compile_filter(filter))
 
     def _spec(self, name: str) -> CollectionSpec:
         self._connection.opened()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from qvec.lexical import K1, B, idf, query_terms
 from qvec.types import Hit
@@ -24,6 +25,9 @@ from qvec_elasticsearch.search import BY_RANK
 _TERMS_AT_ONCE = 1000
 _TERMS_OF_ALL = 500
 """Every node takes 1,024 clauses, and as many more as its heap allows; a filter has some too."""
+
+_CHARACTERS_OF_ALL = 800
+"""Each may be a word by itself, in Chinese."""
 
 _SCORE = "_score / (_score + params.a + params.b * doc['length'].value)"
 
@@ -51,17 +55,36 @@ def best(
             found[at] = [Hit(document(hit), float(hit["_score"])) for hit in answer["hits"]["hits"]]
     except TooManyClausesError:
         for at in asked:
-            found[at] = _in_parts(connection, name, kept[at], known, filter, k, offset)
+            some = [_bm25(part, known, filter) for part in _cut(kept[at], _TERMS_OF_ALL)]
+            found[at] = _in_parts(connection, name, some, k, offset)
     return found
 
 
-def _in_parts(
-    connection: Connection, name: str, terms: Sequence[str], known: _Statistics, filter: Query, k: int, offset: int
-) -> list[Hit]:
+def best_matches(
+    connection: Connection, name: str, queries: Sequence[str], *, k: int, offset: int, filter: Query
+) -> list[list[Hit]]:
+    """Rank as `best` does, by the words that the field's analyzer makes and by Elasticsearch's own BM25 over them."""
+    window: Query = {"from": offset, "size": k, "_source": READ, "track_total_hits": False, "sort": BY_RANK}
+    try:
+        answers = ask(connection, name, [{**window, "query": matching("tokens", text, filter)} for text in queries])
+    except TooManyClausesError:
+        parts = [wrap(text, _CHARACTERS_OF_ALL, break_on_hyphens=False) for text in queries]
+        some = ([matching("tokens", part, filter) for part in each] for each in parts)
+        return [_in_parts(connection, name, each, k, offset) for each in some]
+    return [[Hit(document(hit), float(hit["_score"])) for hit in answer["hits"]["hits"]] for answer in answers]
+
+
+def matching(field: str, text: str, filter: Query) -> Query:
+    """Match the words of a text in an analyzed field, scored on the scale of the other databases."""
+    # Elasticsearch's BM25 has the factor k1 + 1 that Lucene left out in version 8.
+    match = {"match": {field: {"query": text, "boost": 1 / (K1 + 1)}}}
+    return {"bool": {"must": [match], "filter": [filter]}}
+
+
+def _in_parts(connection: Connection, name: str, queries: Sequence[Query], k: int, offset: int) -> list[Hit]:
     """Rank by more terms than a query takes: add up the scores of all records, by some of the terms at a time."""
     scores: defaultdict[str, float] = defaultdict(float)
-    for start in range(0, len(terms), _TERMS_OF_ALL):
-        query = _bm25(terms[start : start + _TERMS_OF_ALL], known, filter)
+    for query in queries:
         for hit in walk(connection, name, {"query": query, "track_scores": True, "_source": False}):
             scores[hit["_id"]] += hit["_score"]
     best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[offset : offset + k]
@@ -69,10 +92,14 @@ def _in_parts(
     return [Hit(found[identity], score) for identity, score in best if identity in found]
 
 
+def _cut(words: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [words[start : start + size] for start in range(0, len(words), size)]
+
+
 def _count(connection: Connection, name: str, terms: Sequence[str]) -> _Statistics:
     if not terms:
         return _Statistics(0, 0, {})
-    parts = [terms[start : start + _TERMS_AT_ONCE] for start in range(0, len(terms), _TERMS_AT_ONCE)]
+    parts = _cut(terms, _TERMS_AT_ONCE)
     answers = ask(connection, name, [_counting(part) for part in parts])
     containing = {
         term: int(bucket["doc_count"])
