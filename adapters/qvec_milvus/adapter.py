@@ -20,7 +20,7 @@ from qvec.layouts import Layout
 from qvec.lexical import query_terms
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
 from qvec.uri import URI
-from qvec_milvus import schema
+from qvec_milvus import analyzers, schema
 from qvec_milvus.bm25 import Keywords
 from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
 from qvec_milvus.filters import among, compile_filter
@@ -72,6 +72,7 @@ class MilvusAdapter(Adapter, SupportsLayout):
             persistent=True,
             index_kinds=("flat", "hnsw", "ivf"),
             max_dim=32_768,
+            analyzers=analyzers.names(self._connection),
             max_text_bytes=_max_text(self._connection.keywords),
             write_batch=2000,
         )
@@ -113,6 +114,8 @@ class MilvusAdapter(Adapter, SupportsLayout):
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make a Milvus collection with its indexes, and load it."""
+        if spec.analyzer is not None:
+            analyzers.check(self._connection, spec.analyzer, self.capabilities.database)
         check_spec(spec, self.capabilities)
         # Of two threads that create the same, Lite 3.2 fails one halfway.
         with self._creating, self._connection.use() as client:
@@ -160,7 +163,7 @@ class MilvusAdapter(Adapter, SupportsLayout):
         checked = check_batch(documents, vectors, spec.dim)
         if not documents:
             return
-        rows = schema.rows(documents, checked, keywords, max_text=_max_text(keywords))
+        rows = schema.rows(documents, checked, keywords, max_text=_max_text(keywords), analyzer=spec.analyzer)
         tokens = sum(int(str(row.get("length", 0))) for row in rows)
         each = 4 * spec.dim + 1024
         start, size = 0, 0
@@ -247,10 +250,10 @@ class MilvusAdapter(Adapter, SupportsLayout):
         check_k(k, offset)
         expression = compile_filter(filter)
 
-        def ask(_: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
+        def ask(spec: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
             if keywords == "function":
-                return [self._bm25(name, query, k + offset, expression)[offset:] for query in queries]
-            ranked = self._keywords.ranked(name, queries, expression)
+                return [self._bm25(spec, query, k + offset, expression)[offset:] for query in queries]
+            ranked = self._keywords.ranked(name, queries, expression, analyzers.cutter(spec.analyzer))
             tops = [each[offset : offset + k] for each in ranked]
             ids = list(dict.fromkeys(id for top in tops for id, _ in top))
             found = {row["id"]: schema.document(row) for row in self._among(name, "id", ids, schema.READ)}
@@ -278,15 +281,15 @@ class MilvusAdapter(Adapter, SupportsLayout):
                 zeros=partial(self._zeros, spec.name, expression) if self._loses_zeros(spec) else None,
             )
 
-    def _bm25(self, name: str, query: str, depth: int, expression: str) -> list[Hit]:
-        terms = query_terms(query)
-        if not terms:
+    def _bm25(self, spec: CollectionSpec, query: str, depth: int, expression: str) -> list[Hit]:
+        text = words(query_terms(query)) if spec.analyzer is None else query.strip()
+        if not text:
             return []
         with self._connection.use():
             return ranked(
                 self._connection,
-                name,
-                [words(terms)],
+                spec.name,
+                [text],
                 depth,
                 field="keywords",
                 settings={"metric_type": "BM25"},
