@@ -224,10 +224,13 @@ class Collection:
             FilterError: `where` cannot be read.
             UnsupportedError: the database has no keyword leg, and the mode needs it.
             CollectionNotFoundError: the collection is not there.
-            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt, or its words from
+                another analyzer.
         """
         if mode != "dense" or vector is None or rerank is not None:
             check_query(query)
+        if self._analyzer is not None:
+            self._known()
         condition = to_filter(where)
         how = FusionSpec(method=fusion, weights=weights or {}, rank_constant=rank_constant, scaling=scaling)
         given = None if vector is None else bytes(np.asarray(vector, np.float64))
@@ -253,11 +256,11 @@ class Collection:
         if mode == "hybrid" and weights is None:
             how = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
         if rerank is None or budget is None:
-            hits = asked.ranked(how, wanted, self._executor, self._known_metric)
+            hits = asked.ranked(how, wanted, self._executor, lambda: self._known().metric)
         else:
             reranker = self._reranker(rerank)
             head = replace(wanted, k=max(budget.depth, wanted.end), offset=0)
-            fused = asked.ranked(how, head, self._executor, self._known_metric)
+            fused = asked.ranked(how, head, self._executor, lambda: self._known().metric)
             hits = reorder(reranker, query, fused, budget, instruction=instruction)[wanted.offset : wanted.end]
         return page(hits, k=k, offset=wanted.offset, question=question)
 
@@ -317,10 +320,10 @@ class Collection:
         passport = self.describe().passport
         return passport.model_id if passport else ""
 
-    def _known_metric(self) -> Metric:
+    def _known(self) -> CollectionSpec:
         if self._found is None:
             self._found = self._described()
-        return self._found.metric
+        return self._found
 
     def _described(self) -> CollectionSpec:
         spec = self._adapter.describe_collection(self.name)

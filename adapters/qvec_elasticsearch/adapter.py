@@ -79,6 +79,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
         if known is None:
             try:
                 with self._connection.use(spec.name) as client:
+                    if spec.analyzer is not None:
+                        schema.check_analyzer(self._connection, client, spec.analyzer)
                     schema.create(self._connection, client, spec)
                 return
             except CollectionExistsError:
@@ -136,7 +138,7 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
         checked = check_batch(documents, vectors, spec.dim)
         self._loads.write(index, len(documents))
         as_base64 = self._connection.version >= schema.BASE64_SINCE
-        load.send(self._connection, name, rows.operations(documents, checked, spec.metric, as_base64=as_base64))
+        load.send(self._connection, name, rows.operations(documents, checked, spec, as_base64=as_base64))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records in bulk requests."""
@@ -203,8 +205,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
         """Search by BM25, in one request or in two: `lexical.Keywords` says when."""
         check_k(k, offset)
         check_window(k, offset)
-        self._spec(name)
-        leg = self._keywords.leg(name, queries, window=Window(k, offset), filter=compile_filter(filter))
+        ranked = self._keywords.leg if self._spec(name).analyzer is None else self._keywords.matches
+        leg = ranked(name, queries, window=Window(k, offset), filter=compile_filter(filter))
         return hybrid.hits_of(self._connection, name, *together(self._connection, name, [leg]))
 
     def search_hybrid(
@@ -227,7 +229,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
         spec = self._shaped(name, vectors)
         rows, query = check_vectors(vectors, spec.dim), compile_filter(filter)
         shape = Window(window, documents=min(window, 2 * (k + offset)))
-        words = self._keywords.leg(name, queries, window=shape, filter=query)
+        ranked = self._keywords.leg if spec.analyzer is None else self._keywords.matches
+        words = ranked(name, queries, window=shape, filter=query)
         near = self._nearest.leg(spec, rows, window=shape, filter=query, ef=ef)
         lexical, dense = together(self._connection, name, [words, near])
         return hybrid.fused(self._connection, name, lexical, dense, how, k=k, offset=offset)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from elasticsearch import Elasticsearch
+from elasticsearch import BadRequestError, Elasticsearch
 
-from qvec.errors import CollectionExistsError
+from qvec.errors import CollectionExistsError, InvalidInputError
 from qvec.specs import spec_from_form, spec_to_json
 from qvec.types import Capabilities, CollectionSpec, Metric
 from qvec_elasticsearch.connection import Connection, Version
+from qvec_elasticsearch.errors import ours
 
 PREFIX = "qvec_"
 MAX_DIM = 4096
@@ -31,6 +32,16 @@ _INT8_FROM_DIM = 64
 """Below, quantising saves little memory and loses neighbours."""
 
 _MAX_TOKEN = 1024
+
+_LANGUAGES = (
+    "arabic armenian basque bengali brazilian bulgarian catalan cjk czech danish dutch english estonian finnish french "
+    "galician german greek hindi hungarian indonesian irish italian latvian lithuanian norwegian persian portuguese "
+    "romanian russian sorani spanish swedish thai turkish"
+)
+ANALYZERS = (*_LANGUAGES.split(), "simple", "standard", "stop", "whitespace")
+"""What every server has; it takes those of its plugins as well, and says itself which it has not."""
+
+_SHORT_NAMES = {"icu": "icu_analyzer"}
 
 
 def alias_of(name: str) -> str:
@@ -51,6 +62,7 @@ def capabilities(number: str) -> Capabilities:
         persistent=True,
         index_kinds=("flat", "hnsw"),
         max_dim=MAX_DIM,
+        analyzers=ANALYZERS,
         write_batch=1000,
     )
 
@@ -111,6 +123,22 @@ class Index:
         """The settings from before a load, while they are others."""
         found: Mapping[str, Any] = self.meta.get(RESTORE, {})
         return found
+
+
+def check_analyzer(connection: Connection, client: Elasticsearch, analyzer: str) -> None:
+    """Ask the server whether it has an analyzer.
+
+    Raises:
+        InvalidInputError: it has not.
+    """
+    try:
+        client.indices.analyze(analyzer=_SHORT_NAMES.get(analyzer, analyzer), text="")
+    except BadRequestError as exc:
+        raise InvalidInputError(
+            f"Elasticsearch at {connection.place} has no analyzer {analyzer!r} ({ours(exc, connection.place)}). It has "
+            f"{', '.join(ANALYZERS)}; smartcn and icu come with the plugins analysis-smartcn and analysis-icu "
+            "(bin/elasticsearch-plugin install)"
+        ) from exc
 
 
 def find(client: Elasticsearch, name: str) -> Index | None:
@@ -176,18 +204,19 @@ def _mapping(spec: CollectionSpec, version: Version) -> dict[str, object]:
             "metadata": kept,
             "facts": asked,
             "order": asked,
-            "tokens": {
-                "type": "text",
-                "analyzer": "qvec",
-                "similarity": "frequency",
-                "norms": False,
-                "index_options": "freqs",
-            },
+            "tokens": _tokens(spec.analyzer),
             "length": {"type": "integer", "index": False},
             "zero": {"type": "boolean", "doc_values": False},
             "vector": _vector(spec, version),
         },
     }
+
+
+def _tokens(analyzer: str | None) -> dict[str, object]:
+    field: dict[str, object] = {"type": "text", "index_options": "freqs"}
+    if analyzer is not None:
+        return {**field, "analyzer": _SHORT_NAMES.get(analyzer, analyzer)}
+    return {**field, "analyzer": "qvec", "similarity": "frequency", "norms": False}
 
 
 def _vector(spec: CollectionSpec, version: Version) -> dict[str, object]:

@@ -20,7 +20,7 @@ from qvec.fusion import FusionSpec
 from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
-from qvec_milvus import hybrid, schema
+from qvec_milvus import analyzers, hybrid, schema
 from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
@@ -70,6 +70,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
             persistent=True,
             index_kinds=("flat", "hnsw", "ivf"),
             max_dim=32_768,
+            analyzers=analyzers.names(self._connection),
             max_text_bytes=_max_text(self._connection.keywords),
             write_batch=2000,
         )
@@ -112,6 +113,8 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make a Milvus collection with its indexes, and load it."""
+        if spec.analyzer is not None:
+            analyzers.check(self._connection, spec.analyzer, self.capabilities.database)
         check_spec(spec, self.capabilities)
         # Of two threads that create the same, Lite 3.2 fails one halfway.
         with self._creating, self._connection.use() as client:
@@ -159,7 +162,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
         checked = check_batch(documents, vectors, spec.dim)
         if not documents:
             return
-        rows = schema.rows(documents, checked, keywords, max_text=_max_text(keywords))
+        rows = schema.rows(documents, checked, keywords, max_text=_max_text(keywords), analyzer=spec.analyzer)
         tokens = sum(int(str(row.get("length", 0))) for row in rows)
         each = 4 * spec.dim + 1024
         start, size = 0, 0
@@ -250,9 +253,9 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
         """Search by BM25: Milvus' function on servers from 2.5, computed here on others and on Lite."""
         check_k(k, offset)
 
-        def ask(_: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
+        def ask(spec: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
             depth, expression = k + offset, compile_filter(filter)
-            found = self._legs.lexical(name, keywords, queries, depth, expression, ids_alone=False)
+            found = self._legs.lexical(spec, keywords, queries, depth, expression, ids_alone=False)
             return hybrid.hits_of(self._legs, name, found, offset=offset)
 
         return self._read(name, ask)
@@ -277,7 +280,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
 
         def ask(spec: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
             rows, expression = check_vectors(vectors, spec.dim), compile_filter(filter)
-            words = partial(legs.lexical, name, keywords, queries, window, expression, ids_alone=True)
+            words = partial(legs.lexical, spec, keywords, queries, window, expression, ids_alone=True)
             one = partial(legs.dense, spec, depth=window, expression=expression, ef=ef, ids_alone=True)
 
             def near() -> list[Found]:

@@ -11,6 +11,7 @@ from typing import Any
 from qvec.lexical import query_terms
 from qvec.types import CollectionSpec, Document, Metric, Vectors
 from qvec_milvus import schema
+from qvec_milvus.analyzers import cutter
 from qvec_milvus.bm25 import Keywords, Totals
 from qvec_milvus.connection import Connection, KeywordForm
 from qvec_milvus.filters import among
@@ -79,7 +80,7 @@ class Legs:
 
     def lexical(
         self,
-        name: str,
+        spec: CollectionSpec,
         keywords: KeywordForm,
         queries: Sequence[str],
         depth: int,
@@ -89,8 +90,9 @@ class Legs:
     ) -> list[Found]:
         """Rank the best records of each query by BM25."""
         if keywords == "function":
-            return [self._by_function(name, query, depth, expression, ids_alone=ids_alone) for query in queries]
-        return [Found(scored[:depth]) for scored in self._keywords.ranked(name, queries, expression)]
+            return [self._by_function(spec, query, depth, expression, ids_alone=ids_alone) for query in queries]
+        scored = self._keywords.ranked(spec.name, queries, expression, cutter(spec.analyzer))
+        return [Found(each[:depth]) for each in scored]
 
     def documents(self, name: str, ids: Sequence[str]) -> dict[str, Document]:
         """Read documents by id."""
@@ -99,15 +101,15 @@ class Legs:
         rows = (row for part in parts for row in self._reader.rows(name, among("id", part), schema.READ))
         return {row["id"]: schema.document(row) for row in rows}
 
-    def _by_function(self, name: str, query: str, depth: int, expression: str, *, ids_alone: bool) -> Found:
-        terms = query_terms(query)
-        if not terms:
+    def _by_function(self, spec: CollectionSpec, query: str, depth: int, expression: str, *, ids_alone: bool) -> Found:
+        text = words(query_terms(query)) if spec.analyzer is None else query.strip()
+        if not text:
             return Found()
         with self._connection.use():
             [rows] = ranked(
                 self._connection,
-                name,
-                [words(terms)],
+                spec.name,
+                [text],
                 depth,
                 field="keywords",
                 settings={"metric_type": "BM25"},

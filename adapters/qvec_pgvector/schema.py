@@ -63,6 +63,12 @@ def kind_of(dim: int) -> str:
     return "vector" if dim <= MAX_VECTOR else "halfvec"
 
 
+def configurations(connection: Connection) -> tuple[str, ...]:
+    """Name the text search configurations, as PostgreSQL writes them: with their schema where it is not searched."""
+    statement = "SELECT oid::regconfig::text FROM pg_ts_config ORDER BY pg_ts_config_is_visible(oid) DESC, cfgname"
+    return tuple(str(row[0]) for row in connection.raw.execute(statement))
+
+
 def ensure_catalogue(connection: Connection) -> None:
     """Make the extension and the catalogue, inside a transaction; two processes may do so at once."""
     connection.raw.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -168,6 +174,11 @@ def build_indexes(connection: Connection, entry: Entry) -> None:
     no_gin, no_hnsw, rows = bool(row[0]), bool(row[1]), int(str(row[2]))
     kind = entry.spec.index.kind
     wanted = (kind == "hnsw" and rows > 0) or (kind == "auto" and rows >= INDEX_FROM)
+    if not no_gin:
+        # GIN keeps what is written to it in a list, which a search would walk once for each of its terms.
+        connection.raw.execute(
+            sql.SQL("SELECT gin_clean_pending_list({}::regclass)").format(sql.Literal(f"qvec_{entry.number}_tokens"))
+        )
     if not rows or not (no_gin or (no_hnsw and wanted)):
         return
     with connection.raw.transaction():
