@@ -9,8 +9,9 @@ from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.filters import Where
 from qvec.fusion import RANK_CONSTANT, Fusion, Scaling
+from qvec.long_text import LongText
 from qvec.pages import Hits
-from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.pipeline import IndexProgress, IndexReport
 from qvec.ranking import WINDOW
 from qvec.reranker import Reranker
 from qvec.reranking import DEPTH
@@ -28,7 +29,7 @@ def index(
     embedder: Embedder | None = None,
     cache: bool | str | None = None,
     prune: bool = False,
-    long_text: LongText = "chunk",
+    long_text: LongText | None = None,
     progress: Callable[[IndexProgress], None] | None = None,
 ) -> IndexReport:
     """Bring a collection up to date with `docs`; make it when it is not there.
@@ -43,7 +44,8 @@ def index(
         cache: keep vectors, so that no text is embedded twice: True for the user's cache folder, a folder, or a
             ``redis://`` URL; None takes the configured one, else none.
         prune: delete the documents that `docs` does not mention.
-        long_text: cut a document that is too long into parts, or report it as failed.
+        long_text: what becomes of a document that is too long for the model: ``"chunk"``, ``"truncate"``, ``"pool"`` or
+            ``"error"``, as `Collection.index` says; a collection keeps to the one that it was made with.
         progress: called while the run goes on.
 
     Returns:

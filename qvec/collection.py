@@ -21,10 +21,11 @@ from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
 from qvec.lexical_weight import lexical_weight
+from qvec.long_text import LongText, settle_policy
 from qvec.model_choice import ModelChoice
 from qvec.pages import Hits, fingerprint, offset_of, page
 from qvec.passport import check_passport, passport_of
-from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.pipeline import IndexProgress, IndexReport
 from qvec.ranking import WINDOW
 from qvec.registry import load_reranker
 from qvec.reranker import Reranker
@@ -52,6 +53,7 @@ class Collection:
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
         chunker: str = "",
+        long_text: str | None = None,
         cache: VectorCache | None = None,
         default_ef: int | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class Collection:
         self._metric = Metric(metric)
         self._index = index or IndexSpec()
         self._chunker = chunker
+        self._long_text = long_text
         self._cache = cache
         self._default_ef = default_ef
         self._checked = False
@@ -84,24 +87,24 @@ class Collection:
         """
         return self._open()
 
-    def create(self) -> None:
+    def create(self, *, long_text: LongText | None = None) -> None:
         """Make the collection in the database when it is not there yet.
+
+        Args:
+            long_text: what it keeps to, as in `index`; None takes the configured policy, else ``"chunk"``.
 
         Raises:
             UnsupportedError: the database cannot hold vectors of this dim or metric.
-            PassportMismatchError: it is there with another model, dim or prompt.
+            PassportMismatchError: it is there with another model, dim, prompt or `long_text`.
         """
-        embedder = self._open()
-        passport = passport_of(embedder, chunker=self._chunker)
-        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport)
-        self._adapter.create_collection(spec, exist_ok=True)
+        self._create(long_text)
 
     def index(
         self,
         docs: Iterable[DocumentLike],
         *,
         prune: bool = False,
-        long_text: LongText = "chunk",
+        long_text: LongText | None = None,
         progress: Callable[[IndexProgress], None] | None = None,
     ) -> IndexReport:
         """Bring the collection up to date with `docs`: write what is new or changed, skip what is not.
@@ -111,8 +114,11 @@ class Collection:
         Args:
             docs: strings, dicts or Documents, consumed once and lazily; also a single one.
             prune: delete the documents that `docs` does not mention.
-            long_text: ``"chunk"`` cuts a document that is too long for the model or the database into parts, with ids
-                ``id#part1`` ..., and counts it as chunked; ``"error"`` reports it as failed.
+            long_text: of a document that is too long for the model (`IndexReport.long` names each): ``"chunk"`` stores
+                parts, with ids ``id#part1`` ...; ``"truncate"`` stores it whole and embeds what of it fits; ``"pool"``
+                stores it whole with the mean of its pieces' vectors; ``"error"`` reports it as failed. A collection
+                keeps to the policy that it was made with; None takes that, for a new one the configured, else
+                ``"chunk"``, which alone takes texts over the database's limit.
             progress: called from this thread while the run goes on.
 
         Returns:
@@ -120,14 +126,15 @@ class Collection:
 
         Raises:
             InvalidInputError: `prune` without a single document.
-            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt, or it keeps to
+                another `long_text`.
             BackendError: the database failed; a second run goes on from there.
         """
         if isinstance(docs, str | Mapping | Document):
             docs = [docs]
-        self.create()
+        policy = self._create(long_text)
         return pipeline.run(
-            self._adapter, self.name, self.embedder, docs, prune=prune, long_text=long_text, progress=progress
+            self._adapter, self.name, self.embedder, docs, prune=prune, long_text=policy, progress=progress
         )
 
     def upsert(self, documents: Sequence[Document], vectors: Vectors) -> None:
@@ -322,6 +329,14 @@ class Collection:
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
         self._checked = False
         self._found_metric = None
+
+    def _create(self, long_text: LongText | None) -> LongText:
+        embedder = self._open()
+        policy = settle_policy(long_text, None, default=self._long_text)
+        passport = passport_of(embedder, chunker=self._chunker, long_text=policy)
+        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport)
+        self._adapter.create_collection(spec, exist_ok=True)
+        return settle_policy(long_text, self.describe(), default=self._long_text)
 
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:

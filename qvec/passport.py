@@ -8,7 +8,7 @@ from qvec.lexical import LEXICAL_VERSION
 from qvec.types import CollectionSpec, Passport
 
 
-def passport_of(embedder: Embedder, *, chunker: str = "") -> Passport:
+def passport_of(embedder: Embedder, *, chunker: str = "", long_text: str = "") -> Passport:
     """Write the passport of a collection whose vectors come from `embedder`."""
     return Passport(
         model_id=embedder.model_id,
@@ -18,6 +18,7 @@ def passport_of(embedder: Embedder, *, chunker: str = "") -> Passport:
         prompt_digest=embedder.prompt_digest,
         chunker=chunker,
         lexical_version=LEXICAL_VERSION,
+        long_text=long_text,
     )
 
 

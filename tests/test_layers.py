@@ -31,6 +31,7 @@ LEVELS = {
         "ranking",
         "pages",
         "model_choice",
+        "long_text",
         "retrieval",
         "reranking",
         "prepare",
