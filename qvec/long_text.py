@@ -21,6 +21,8 @@ DEFAULT_LONG_TEXT: LongText = "chunk"
 
 # A tokenizer makes at most one token of a byte, and sets few marks besides.
 _SPECIAL_TOKENS = 16
+# A piece with so many times the window's tokens, going by the whole text, does not fit.
+_HOPELESS = 3
 _logger = logging.getLogger(__name__)
 
 
@@ -67,6 +69,7 @@ class LongTextRule:
         self._embedder = embedder
         self._policy = policy
         self._max_text_bytes = max_text_bytes
+        self._counted: tuple[str | None, int] = (None, 0)
 
     def prepare(self, document: Document) -> Prepared:
         """Leave a document that fits as it is, and treat another one as the policy says.
@@ -93,7 +96,8 @@ class LongTextRule:
         return self._truncated(document, tokens) if self._policy == "truncate" else self._pooled(document, tokens)
 
     def _chunked(self, document: Document, tokens: int) -> Prepared:
-        parts = split_document(document, self._fits)
+        hopeless = self._hopeless(document, tokens)
+        parts = split_document(document, lambda part: len(part.text) <= hopeless and self._fits(part))
         if len(parts[-1].id.encode()) > MAX_ID_BYTES:
             raise InvalidInputError(f"its parts' ids would be longer than {MAX_ID_BYTES} bytes; take a shorter id")
         return Prepared(parts, long=self._note(document, tokens, pieces=len(parts), kept=tokens))
@@ -104,7 +108,8 @@ class LongTextRule:
         return Prepared([document], (text,), (kept,), self._note(document, tokens, pieces=1, kept=kept))
 
     def _pooled(self, document: Document, tokens: int) -> Prepared:
-        pieces = break_up(document.searchable_text, lambda text: self._few_tokens(text, len(text.encode())))
+        hopeless = self._hopeless(document, tokens)
+        pieces = break_up(document.searchable_text, lambda text: len(text) <= hopeless and self._few_tokens(text))
         weights = self._embedder.count_tokens(pieces)
         note = self._note(document, tokens, pieces=len(pieces), kept=tokens)
         return Prepared([document], tuple(pieces), tuple(weights), note)
@@ -115,19 +120,24 @@ class LongTextRule:
         return note
 
     def _fits(self, document: Document) -> bool:
-        text = document.searchable_text
-        return self._can_store(document) and self._few_tokens(text, len(text.encode()))
+        return self._can_store(document) and self._few_tokens(document.searchable_text)
 
     def _can_store(self, document: Document) -> bool:
         limit = self._max_text_bytes
         return limit is None or len(document.searchable_text.encode()) <= limit
 
-    def _few_tokens(self, text: str, size: int) -> bool:
+    def _few_tokens(self, text: str) -> bool:
         limit = self._embedder.max_tokens
-        return size + _SPECIAL_TOKENS <= limit or self._count(text) <= limit
+        return len(text.encode()) + _SPECIAL_TOKENS <= limit or self._count(text) <= limit
+
+    def _hopeless(self, document: Document, tokens: int) -> int:
+        """Say from how many characters on a piece is cut without counting: halving megabytes would count them often."""
+        return _HOPELESS * self._embedder.max_tokens * len(document.searchable_text) // max(1, tokens)
 
     def _count(self, text: str) -> int:
-        return self._embedder.count_tokens([text])[0]
+        if text != self._counted[0]:
+            self._counted = (text, self._embedder.count_tokens([text])[0])
+        return self._counted[1]
 
 
 def settle_policy(asked: str | None, held: CollectionSpec | None, *, default: str | None = None) -> LongText:
