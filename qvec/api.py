@@ -26,6 +26,7 @@ def index(
     backend: str | None = None,
     model: str | None = None,
     dim: int | None = None,
+    device: str | None = None,
     embedder: Embedder | None = None,
     cache: bool | str | None = None,
     prune: bool = False,
@@ -40,7 +41,8 @@ def index(
         backend: a URI, a backend's or a profile's name; None for the configured one, else FAISS under ``./.qvec``.
         model: the model's name; None takes the collection's own, else the default.
         dim: width to cut the model's vectors to.
-        embedder: a model that is loaded already, instead of `model` and `dim`.
+        device: where a model of torch computes, as `qvec.connect` says.
+        embedder: a model that is loaded already, instead of `model`, `dim` and `device`.
         cache: keep vectors, so that no text is embedded twice: True for the user's cache folder, a folder, or a
             ``redis://`` URL; None takes the configured one, else none.
         prune: delete the documents that `docs` does not mention.
@@ -54,7 +56,7 @@ def index(
     Raises:
         QvecError: as `qvec.connect` and `Collection.index` say.
     """
-    with connect(backend, model=model, dim=dim, cache=cache) as database:
+    with connect(backend, model=model, dim=dim, device=device, cache=cache) as database:
         chosen = database.collection(collection, model=model, dim=dim, embedder=embedder)
         return chosen.index(docs, prune=prune, long_text=long_text, progress=progress)
 
@@ -81,6 +83,7 @@ def search(
     backend: str | None = None,
     model: str | None = None,
     dim: int | None = None,
+    device: str | None = None,
     embedder: Embedder | None = None,
     rerank: str | Reranker | None = None,
     rerank_depth: int = DEPTH,
@@ -110,7 +113,8 @@ def search(
         backend: a URI, a backend's or a profile's name; None for the configured one, else FAISS under ``./.qvec``.
         model: the model's name; None takes the collection's own.
         dim: width to cut the model's vectors to; None takes the collection's own.
-        embedder: a model that is loaded already, instead of `model` and `dim`.
+        device: where a model of torch computes, as `qvec.connect` says.
+        embedder: a model that is loaded already, instead of `model`, `dim` and `device`.
         rerank: a model that orders the first hits anew, by name or loaded.
         rerank_depth: hits that it scores at most; the others stand behind, as do those beyond the next two limits.
         rerank_tokens: tokens that it reads at most.
@@ -122,7 +126,7 @@ def search(
     Raises:
         QvecError: as `qvec.connect` and `Collection.search` say.
     """
-    with connect(backend, model=model, dim=dim) as database:
+    with connect(backend, model=model, dim=dim, device=device) as database:
         chosen = database.collection(collection, model=model, dim=dim, embedder=embedder)
         return chosen.search(
             query,

@@ -26,12 +26,11 @@ LEVELS = {
         "keyword_index",
     },
     2: {"adapter", "embedder", "reranker", "foreign"},
-    3: {"memory", "registry", "config", "passport", "embedders", "rerankers", "tuned", "code"},
+    3: {"memory", "registry", "config", "long_text", "passport", "embedders", "rerankers", "tuned", "code"},
     4: {
         "ranking",
         "pages",
         "model_choice",
-        "long_text",
         "retrieval",
         "reranking",
         "prepare",
