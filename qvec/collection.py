@@ -21,10 +21,11 @@ from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
 from qvec.lexical_weight import lexical_weight
+from qvec.long_text import LongText, settle_policy
 from qvec.model_choice import ModelChoice
 from qvec.pages import Hits, fingerprint, offset_of, page
 from qvec.passport import check_analyzer, check_passport, passport_of
-from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.pipeline import IndexProgress, IndexReport
 from qvec.ranking import WINDOW
 from qvec.registry import load_reranker
 from qvec.reranker import Reranker
@@ -53,6 +54,7 @@ class Collection:
         index: IndexSpec | None = None,
         chunker: str = "",
         analyzer: str | None = None,
+        long_text: str | None = None,
         cache: VectorCache | None = None,
         default_ef: int | None = None,
     ) -> None:
@@ -65,6 +67,7 @@ class Collection:
         self._index = index or IndexSpec()
         self._chunker = chunker
         self._analyzer = analyzer
+        self._long_text = long_text
         self._cache = cache
         self._default_ef = default_ef
         self._checked = False
@@ -86,26 +89,25 @@ class Collection:
         """
         return self._open()
 
-    def create(self) -> None:
+    def create(self, *, long_text: LongText | None = None) -> None:
         """Make the collection in the database when it is not there yet.
+
+        Args:
+            long_text: what it keeps to, as in `index`; None takes the configured policy, else ``"chunk"``.
 
         Raises:
             UnsupportedError: the database cannot hold vectors of this dim or metric, or has no analyzers.
             InvalidInputError: the database has no analyzer of this name.
-            PassportMismatchError: it is there with another model, dim, prompt or analyzer.
+            PassportMismatchError: it is there with another model, dim, prompt, analyzer or `long_text`.
         """
-        embedder = self._open()
-        analyzer = self._found.analyzer if self._found else self._analyzer
-        passport = passport_of(embedder, chunker=self._chunker, analyzer=analyzer)
-        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, analyzer)
-        self._adapter.create_collection(spec, exist_ok=True)
+        self._create(long_text)
 
     def index(
         self,
         docs: Iterable[DocumentLike],
         *,
         prune: bool = False,
-        long_text: LongText = "chunk",
+        long_text: LongText | None = None,
         progress: Callable[[IndexProgress], None] | None = None,
     ) -> IndexReport:
         """Bring the collection up to date with `docs`: write what is new or changed, skip what is not.
@@ -115,8 +117,11 @@ class Collection:
         Args:
             docs: strings, dicts or Documents, consumed once and lazily; also a single one.
             prune: delete the documents that `docs` does not mention.
-            long_text: ``"chunk"`` cuts a document that is too long for the model or the database into parts, with ids
-                ``id#part1`` ..., and counts it as chunked; ``"error"`` reports it as failed.
+            long_text: of a document that is too long for the model (`IndexReport.long` names each): ``"chunk"`` stores
+                parts, with ids ``id#part1`` ...; ``"truncate"`` stores it whole and embeds what of it fits; ``"pool"``
+                stores it whole with the mean of its pieces' vectors; ``"error"`` reports it as failed. A collection
+                keeps to the policy that it was made with; None takes that, for a new one the configured, else
+                ``"chunk"``, which alone takes texts over the database's limit.
             progress: called from this thread while the run goes on.
 
         Returns:
@@ -124,14 +129,15 @@ class Collection:
 
         Raises:
             InvalidInputError: `prune` without a single document.
-            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt, or it keeps to
+                another `long_text`.
             BackendError: the database failed; a second run goes on from there.
         """
         if isinstance(docs, str | Mapping | Document):
             docs = [docs]
-        self.create()
+        policy = self._create(long_text)
         return pipeline.run(
-            self._adapter, self.name, self.embedder, docs, prune=prune, long_text=long_text, progress=progress
+            self._adapter, self.name, self.embedder, docs, prune=prune, long_text=policy, progress=progress
         )
 
     def upsert(self, documents: Sequence[Document], vectors: Vectors) -> None:
@@ -307,6 +313,15 @@ class Collection:
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
         self._checked = False
         self._found = None
+
+    def _create(self, long_text: LongText | None) -> LongText:
+        embedder = self._open()
+        policy = settle_policy(long_text, None, default=self._long_text)
+        analyzer = self._found.analyzer if self._found else self._analyzer
+        passport = passport_of(embedder, chunker=self._chunker, analyzer=analyzer, long_text=policy)
+        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, analyzer)
+        self._adapter.create_collection(spec, exist_ok=True)
+        return settle_policy(long_text, self.describe(), default=self._long_text)
 
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:
