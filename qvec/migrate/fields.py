@@ -34,7 +34,7 @@ class FieldMap:
     @property
     def is_template(self) -> bool:
         """Whether `text` is a template, not a column."""
-        return "{" in self.text
+        return _FIELD.search(self.text) is not None
 
     @property
     def text_columns(self) -> tuple[str, ...]:
