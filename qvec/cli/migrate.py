@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -59,6 +59,12 @@ def source_options(command: Command) -> Command:
 @field_options
 @click.option("--collection", required=True, metavar="NAME", help="Where to: made when it is not there.")
 @model_options
+@click.option("--layout", type=click.Choice(["langchain", "llamaindex", "pgai"]), help="SOURCE was written by it.")
+@click.option("--vector", metavar="COLUMN", default="", help="Has vectors that --source-model made.")
+@click.option(
+    "--source-model", metavar="NAME", help="Made the vectors of SOURCE: they are carried if that proves true."
+)
+@click.option("--source-dim", type=click.IntRange(min=1), help="To which --source-model's vectors were cut.")
 @click.option("--journal", metavar="FILE", help="The state file. Default: one under ./.qvec/migrate.")
 @click.option("--restart", is_flag=True, help="Forget a run that was broken off.")
 @click.option("--stop-on-error", is_flag=True, help="Stop at the first bad row; else they are listed.")
@@ -77,6 +83,10 @@ def copy(
     collection: str,
     model: str | None,
     dim: int | None,
+    layout: str | None,
+    vector: str,
+    source_model: str | None,
+    source_dim: int | None,
     journal: str | None,
     restart: bool,
     stop_on_error: bool,
@@ -101,7 +111,10 @@ def copy(
         table=table,
         schema=schema,
         source_collection=from_collection,
-        fields=_fields(key, text, metadata),
+        layout=layout,
+        source_model=source_model,
+        source_dim=source_dim,
+        fields=replace(_fields(key, text, metadata), vector=vector),
         model=model,
         dim=dim,
         default_model=settings.model,
