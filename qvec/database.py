@@ -15,8 +15,7 @@ from qvec.collection import Collection
 from qvec.embedder import Embedder
 from qvec.embedders.cache import open_cache
 from qvec.embedders.cache_store import VectorCache
-from qvec.errors import UnsupportedError
-from qvec.foreign import SupportsLayout
+from qvec.foreign import with_layout
 from qvec.layouts import FieldMap, Layout, to_layout
 from qvec.model_choice import ModelChoice
 from qvec.registry import open_adapter
@@ -183,7 +182,7 @@ def connect(
         adapter = open_adapter(settings.uri)
         if chosen is not None:
             # The configured model is for what qvec writes; only the caller knows whose another program's vectors are.
-            return Database(_with_layout(adapter, chosen), model=model, dim=dim, cache=kept, device=device)
+            return Database(with_layout(adapter, chosen), model=model, dim=dim, cache=kept, device=device)
         return Database(
             adapter,
             model=settings.model,
@@ -198,11 +197,3 @@ def connect(
         if kept is not None:
             kept.close()
         raise
-
-
-def _with_layout(adapter: Adapter, layout: Layout) -> Adapter:
-    if isinstance(adapter, SupportsLayout):
-        return adapter.with_layout(layout)
-    database = adapter.capabilities.database
-    adapter.close()
-    raise UnsupportedError(f"{database} reads no collections of other programs: open it without a layout")
