@@ -22,10 +22,11 @@ from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
 from qvec.lexical_weight import lexical_weight
+from qvec.long_text import LongText, settle_policy
 from qvec.model_choice import ModelChoice
 from qvec.pages import Hits, fingerprint, offset_of, page
 from qvec.passport import check_analyzer, check_passport, passport_of
-from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.pipeline import IndexProgress, IndexReport
 from qvec.ranking import WINDOW
 from qvec.registry import load_reranker
 from qvec.reranker import Reranker
@@ -57,6 +58,7 @@ class Collection:
         index: IndexSpec | None = None,
         chunker: str = "",
         analyzer: str | None = None,
+        long_text: str | None = None,
         cache: VectorCache | None = None,
         default_ef: int | None = None,
     ) -> None:
@@ -69,9 +71,11 @@ class Collection:
         self._index = index or IndexSpec()
         self._chunker = chunker
         self._analyzer = analyzer
+        self._long_text = long_text
         self._cache = cache
         self._default_ef = default_ef
         self._sure_until = 0.0
+        self._seen: CollectionSpec | None = None
         self._found: CollectionSpec | None = None
         self._rerankers: dict[str, Reranker] = {}
 
@@ -90,26 +94,25 @@ class Collection:
         """
         return self._open()
 
-    def create(self) -> None:
+    def create(self, *, long_text: LongText | None = None) -> None:
         """Make the collection in the database when it is not there yet.
+
+        Args:
+            long_text: what it keeps to, as in `index`; None takes the configured policy, else ``"chunk"``.
 
         Raises:
             UnsupportedError: the database cannot hold vectors of this dim or metric, or has no analyzers.
             InvalidInputError: the database has no analyzer of this name.
-            PassportMismatchError: it is there with another model, dim, prompt or analyzer.
+            PassportMismatchError: it is there with another model, dim, prompt, analyzer or `long_text`.
         """
-        embedder = self._open()
-        analyzer = self._found.analyzer if self._found else self._analyzer
-        passport = passport_of(embedder, chunker=self._chunker, analyzer=analyzer)
-        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, analyzer)
-        self._adapter.create_collection(spec, exist_ok=True)
+        self._create(long_text)
 
     def index(
         self,
         docs: Iterable[DocumentLike],
         *,
         prune: bool = False,
-        long_text: LongText = "chunk",
+        long_text: LongText | None = None,
         progress: Callable[[IndexProgress], None] | None = None,
     ) -> IndexReport:
         """Bring the collection up to date with `docs`: write what is new or changed, skip what is not.
@@ -119,8 +122,11 @@ class Collection:
         Args:
             docs: strings, dicts or Documents, consumed once and lazily; also a single one.
             prune: delete the documents that `docs` does not mention.
-            long_text: ``"chunk"`` cuts a document that is too long for the model or the database into parts, with ids
-                ``id#part1`` ..., and counts it as chunked; ``"error"`` reports it as failed.
+            long_text: of a document that is too long for the model (`IndexReport.long` names each): ``"chunk"`` stores
+                parts, with ids ``id#part1`` ...; ``"truncate"`` stores it whole and embeds what of it fits; ``"pool"``
+                stores it whole with the mean of its pieces' vectors; ``"error"`` reports it as failed. A collection
+                keeps to the policy that it was made with; None takes that, for a new one the configured, else
+                ``"chunk"``, which alone takes texts over the database's limit.
             progress: called from this thread while the run goes on.
 
         Returns:
@@ -128,15 +134,16 @@ class Collection:
 
         Raises:
             InvalidInputError: `prune` without a single document.
-            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt, or it keeps to
+                another `long_text`.
             BackendError: the database failed; a second run goes on from there.
         """
         if isinstance(docs, str | Mapping | Document):
             docs = [docs]
         self._sure_until = 0.0
-        self.create()
+        policy = self._create(long_text)
         return pipeline.run(
-            self._adapter, self.name, self.embedder, docs, prune=prune, long_text=long_text, progress=progress
+            self._adapter, self.name, self.embedder, docs, prune=prune, long_text=policy, progress=progress
         )
 
     def upsert(self, documents: Sequence[Document], vectors: Vectors) -> None:
@@ -229,10 +236,13 @@ class Collection:
             FilterError: `where` cannot be read.
             UnsupportedError: the database has no keyword leg, and the mode needs it.
             CollectionNotFoundError: the collection is not there.
-            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt, or its words from
+                another analyzer.
         """
         if mode != "dense" or vector is None or rerank is not None:
             check_query(query)
+        if self._analyzer is not None or mode == "lexical" or vector is not None:
+            self._known()
         condition = to_filter(where)
         how = FusionSpec(method=fusion, weights=weights or {}, rank_constant=rank_constant, scaling=scaling)
         given = None if vector is None else bytes(np.asarray(vector, np.float64))
@@ -260,14 +270,12 @@ class Collection:
             if mode == "hybrid" and weights is None:
                 chosen = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
             if rerank is None or budget is None:
-                return asked.ranked(chosen, wanted, self._executor, self._known_metric)
+                return asked.ranked(chosen, wanted, self._executor, lambda: self._known().metric)
             head = replace(wanted, k=max(budget.depth, wanted.end), offset=0)
-            fused = asked.ranked(chosen, head, self._executor, self._known_metric)
+            fused = asked.ranked(chosen, head, self._executor, lambda: self._known().metric)
             best = reorder(self._reranker(rerank), query, fused, budget, instruction=instruction)
             return best[wanted.offset : wanted.end]
 
-        if mode == "lexical" or vector is not None:
-            self._look_again()
         try:
             hits = ask()
         except InvalidInputError:
@@ -318,14 +326,21 @@ class Collection:
     def drop(self, *, missing_ok: bool = False) -> None:
         """Delete the collection with all that is in it."""
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
-        self._sure_until = 0.0
-        self._found = None
+        self._seen = self._found = None
+
+    def _create(self, long_text: LongText | None) -> LongText:
+        embedder = self._open()
+        policy = settle_policy(long_text, None, default=self._long_text)
+        analyzer = self._found.analyzer if self._found else self._analyzer
+        passport = passport_of(embedder, chunker=self._chunker, analyzer=analyzer, long_text=policy)
+        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, analyzer)
+        self._adapter.create_collection(spec, exist_ok=True)
+        return settle_policy(long_text, self.describe(), default=self._long_text)
 
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:
             return check_vectors(np.asarray(vector)[None], len(vector))
-        if not self._is_sure:
-            self._described()
+        self._known()
         return self._open().encode_query([query], instruction=instruction)
 
     def _model_id(self, vector: Sequence[float] | Vector | None) -> str:
@@ -334,22 +349,20 @@ class Collection:
         passport = self.describe().passport
         return passport.model_id if passport else ""
 
-    def _known_metric(self) -> Metric:
-        if self._found is None:
-            self._found = self._described()
-        return self._found.metric
-
-    def _described(self) -> CollectionSpec:
-        spec = self._adapter.describe_collection(self.name)
-        check_analyzer(spec, self._analyzer)
-        return spec
+    def _known(self) -> CollectionSpec:
+        """Describe the collection, once a second: a swap may put another in its place at any time."""
+        if self._seen is None or monotonic() >= self._sure_until:
+            spec = self._adapter.describe_collection(self.name)
+            check_analyzer(spec, self._analyzer)
+            self._seen, self._sure_until = spec, monotonic() + _SURE_SECONDS
+        return self._seen
 
     def _dim_for(self, vectors: Vectors) -> int:
         if self._embedder is not None:
             self.create()
             return self._embedder.dim
         try:
-            return self._described().dim
+            return self._known().dim
         except CollectionNotFoundError:
             dim = len(vectors[0]) if self._choice.dim is None else self._choice.dim
             spec = CollectionSpec(self.name, dim, self._metric, self._index, analyzer=self._analyzer)
@@ -361,17 +374,6 @@ class Collection:
             self._rerankers[rerank] = load_reranker(rerank)
         return self._rerankers[rerank] if isinstance(rerank, str) else rerank
 
-    @property
-    def _is_sure(self) -> bool:
-        """Whether it was looked up just now: a swap may put another in its place at any time."""
-        return monotonic() < self._sure_until
-
-    def _look_again(self) -> None:
-        """Let the adapter notice what stands under the name now; with a model, `_open` does so."""
-        if not self._is_sure:
-            self._described()
-            self._sure_until = monotonic() + _SURE_SECONDS if self._embedder is None else 0.0
-
     def _is_replaced(self) -> bool:
         """Tell whether another collection has taken this one's place, and take its model then."""
         before, self._sure_until = self._found, 0.0
@@ -379,12 +381,12 @@ class Collection:
         return self._found != before
 
     def _open(self) -> Embedder:
-        if self._is_sure and self._embedder is not None:
-            return self._embedder
         try:
-            spec: CollectionSpec | None = self._described()
+            spec: CollectionSpec | None = self._known()
         except CollectionNotFoundError:
-            spec = None
+            spec = self._seen = None
+        if self._embedder is not None and spec is not None and spec == self._found:
+            return self._embedder
         is_other = spec is not None and self._found is not None and spec.passport != self._found.passport
         if self._embedder is None or (is_other and self._choice.is_the_collections):
             if isinstance(self._adapter, ForeignAdapter):
@@ -394,6 +396,5 @@ class Collection:
             self._embedder = CachedEmbedder(self._embedder, self._cache)
         if spec:
             check_passport(spec, self._embedder)
-            self._sure_until = monotonic() + _SURE_SECONDS
             self._found = spec
         return self._embedder

@@ -11,8 +11,9 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import chain
+from typing import TypeVar
 
 LEXICAL_VERSION = "1"
 K1 = 1.2
@@ -28,14 +29,25 @@ _MARKS = re.compile(r"[\u0300-\u036f]")
 _ASCII_WORDS = bytes(at if chr(at).isalnum() or at == ord("_") else ord(" ") for at in range(128)) + b" " * 128
 
 
-class _Cuts(dict[str, tuple[str, ...]]):
-    """The tokens of each word met so far: words come again and again, and a dict answers without a line of Python."""
+Form = TypeVar("Form", bound=Hashable)
+
+
+class Cuts(dict[str, tuple[Form, ...]]):
+    """The tokens of each word met so far: words come again and again, and a dict answers without a line of Python.
+
+    Args:
+        form: what to make of each token.
+    """
 
     _MOST = 2**16
     _LONGEST = 64  # characters; longer runs are no words that come again
 
-    def __missing__(self, run: str) -> tuple[str, ...]:
-        pieces = _cut(run)
+    def __init__(self, form: Callable[[str], Form]) -> None:
+        super().__init__()
+        self._form = form
+
+    def __missing__(self, run: str) -> tuple[Form, ...]:
+        pieces = tuple(map(self._form, _cut(run)))
         if len(run) <= self._LONGEST:
             if len(self) >= self._MOST:
                 self.clear()
@@ -43,12 +55,12 @@ class _Cuts(dict[str, tuple[str, ...]]):
         return pieces
 
 
-_cuts = _Cuts()
+_cuts = Cuts(str)
 
 
 def tokens(text: str) -> list[str]:
     """Cut a text into keyword tokens, repeats included, in order of appearance."""
-    return list(_tokens(text))
+    return list(_tokens(text, _cuts))
 
 
 def query_terms(text: str) -> list[str]:
@@ -58,7 +70,12 @@ def query_terms(text: str) -> list[str]:
 
 def term_frequencies(text: str) -> dict[str, int]:
     """Count a document's tokens; their sum is its length for BM25."""
-    return Counter(_tokens(text))
+    return frequencies(text, _cuts)
+
+
+def frequencies(text: str, cuts: Cuts[Form]) -> dict[Form, int]:
+    """Count a document's tokens in the form that `cuts` gives them."""
+    return Counter(_tokens(text, cuts))
 
 
 def idf(documents: int, containing: int) -> float:
@@ -71,8 +88,8 @@ def term_score(frequency: float, length: float, average_length: float) -> float:
     return frequency / (frequency + K1 * (1 - B + B * length / average_length))
 
 
-def _tokens(text: str) -> Iterable[str]:
-    return chain.from_iterable(map(_cuts.__getitem__, _runs(text)))
+def _tokens(text: str, cuts: Cuts[Form]) -> Iterable[Form]:
+    return chain.from_iterable(map(cuts.__getitem__, _runs(text)))
 
 
 def _runs(text: str) -> list[str]:

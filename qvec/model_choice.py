@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qvec.embedder import Embedder
 from qvec.errors import InvalidInputError
-from qvec.registry import DEFAULT_MODEL, load_embedder
+from qvec.registry import DEFAULT_MODEL, load_embedder, takes_device
 from qvec.types import Passport
 
 
@@ -20,6 +20,8 @@ class ModelChoice:
         embedder: a model that is loaded already, instead of all else.
         default_model: for a collection without a passport.
         default_dim: of the default model.
+        device: where it computes, as asked for.
+        default_device: where it computes, if it is of a kind that has the choice.
     """
 
     model: str | None = None
@@ -27,6 +29,8 @@ class ModelChoice:
     embedder: Embedder | None = None
     default_model: str | None = None
     default_dim: int | None = None
+    device: str | None = None
+    default_device: str | None = None
 
     @property
     def is_the_collections(self) -> bool:
@@ -40,6 +44,7 @@ class ModelChoice:
             passport: the collection's; None where it has none yet.
 
         Raises:
+            ConfigError: no package provides the model, or it takes no device and one was asked for.
             EmbeddingError: the model cannot be loaded.
         """
         if self.embedder is not None:
@@ -48,7 +53,9 @@ class ModelChoice:
             model, dim = self.default_model or DEFAULT_MODEL, self.default_dim
         else:
             model, dim = passport.model_id, passport.dim
-        return load_embedder(self.model or model, dim=dim if self.dim is None else self.dim)
+        name = self.model or model
+        configured = self.default_device if self.default_device and takes_device(name) else None
+        return load_embedder(name, dim=dim if self.dim is None else self.dim, device=self.device or configured)
 
     def check_named(self, collection: str) -> None:
         """Refuse to guess a model: the vectors of a collection of another program do not say whose they are.

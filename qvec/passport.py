@@ -9,7 +9,7 @@ from qvec.lexical import LEXICAL_VERSION
 from qvec.types import CollectionSpec, Passport
 
 
-def passport_of(embedder: Embedder, *, chunker: str = "", analyzer: str | None = None) -> Passport:
+def passport_of(embedder: Embedder, *, chunker: str = "", analyzer: str | None = None, long_text: str = "") -> Passport:
     """Write the passport of a collection whose vectors come from `embedder`, and its words from `analyzer` or qvec."""
     return Passport(
         model_id=embedder.model_id,
@@ -19,6 +19,7 @@ def passport_of(embedder: Embedder, *, chunker: str = "", analyzer: str | None =
         prompt_digest=embedder.prompt_digest,
         chunker=chunker,
         lexical_version="" if analyzer else LEXICAL_VERSION,
+        long_text=long_text,
     )
 
 

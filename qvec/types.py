@@ -144,6 +144,7 @@ class Passport:
         normalized: rows have unit length.
         chunker: name and version of what cut the documents.
         lexical_version: version of the keyword tokens.
+        long_text: what becomes of documents over the model's window; empty: ``"chunk"``.
     """
 
     model_id: str
@@ -154,6 +155,7 @@ class Passport:
     normalized: bool = True
     chunker: str = ""
     lexical_version: str = ""
+    long_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from qvec_elasticsearch.attachments import Attachments
 from qvec_elasticsearch.connection import Connection, open_server
 from qvec_elasticsearch.filters import compile_filter
 from qvec_elasticsearch.lexical import Keywords
+from qvec_elasticsearch.loading import Loads
+from qvec_elasticsearch.schema import Index
 from qvec_elasticsearch.search import Nearest, check_window
 from qvec_elasticsearch.trips import Window, together
 
@@ -37,6 +39,7 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
         self._connection = connection
         self._nearest = Nearest(connection)
         self._keywords = Keywords(connection)
+        self._loads = Loads(connection)
         self._specs: dict[str, CollectionSpec] = {}
 
     @property
@@ -66,6 +69,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
 
     def close(self) -> None:
         """Let go of the server."""
+        if not self._connection.closed:
+            self._loads.close()
         self._connection.close()
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
@@ -75,6 +80,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
         if known is None:
             try:
                 with self._connection.use(spec.name) as client:
+                    if spec.analyzer is not None:
+                        schema.check_analyzer(self._connection, client, spec.analyzer)
                     schema.create(self._connection, client, spec)
                 return
             except CollectionExistsError:
@@ -82,7 +89,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
                 known = self._find(spec.name)
                 if known is None:
                     raise
-        check_existing(known[1], spec, exist_ok=exist_ok)
+        check_existing(known.spec, spec, exist_ok=exist_ok)
+        self._loads.opened(known)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Delete the index."""
@@ -90,7 +98,7 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
         known = self._find(name)
         if known is not None:
             with self._connection.use(name) as client:
-                client.options(ignore_status=404).indices.delete(index=known[0])
+                client.options(ignore_status=404).indices.delete(index=known.name)
         elif not missing_ok:
             raise self._missing(name)
 
@@ -109,14 +117,15 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
     def _exchange_actions(self, one: str, other: str) -> list[dict[str, dict[str, object]]]:
         found = {name: self._find(name) for name in (one, other)}
         first, second = (found[name] or self._absent(name) for name in (one, other))
-        return schema.exchange_actions(one, first[0], other, second[0])
+        return schema.exchange_actions(one, first.name, other, second.name)
 
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from its index's ``_meta``."""
         known = self._find(name)
         if known is None:
             raise self._missing(name)
-        return known[1]
+        self._loads.opened(known)
+        return known.spec
 
     def list_collections(self) -> list[str]:
         """Name the aliases that lead to indexes of ours."""
@@ -125,10 +134,12 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in bulk requests of at most 8 MB, which are sent again while the server is busy or away."""
-        spec = self._fresh(name)
+        index = self._fresh(name)
+        spec = index.spec
         checked = check_batch(documents, vectors, spec.dim)
+        self._loads.write(index, len(documents))
         as_base64 = self._connection.version >= schema.BASE64_SINCE
-        load.send(self._connection, name, rows.operations(documents, checked, spec.metric, as_base64=as_base64))
+        load.send(self._connection, name, rows.operations(documents, checked, spec, as_base64=as_base64))
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records in bulk requests."""
@@ -136,8 +147,9 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
         load.send(self._connection, name, rows.deletions(dict.fromkeys(ids)))
 
     def refresh(self, name: str) -> None:
-        """Make what was written searchable; it is durable since it was written."""
+        """Make what was written searchable, durable since it was written; a load's settings end here."""
         self._nearest.forget(name)
+        self._loads.end(name)
         with self._connection.use(name) as client:
             client.indices.refresh(index=schema.alias_of(name))
 
@@ -194,8 +206,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
         """Search by BM25, in one request or in two: `lexical.Keywords` says when."""
         check_k(k, offset)
         check_window(k, offset)
-        self._spec(name)
-        leg = self._keywords.leg(name, queries, window=Window(k, offset), filter=compile_filter(filter))
+        ranked = self._keywords.leg if self._spec(name).analyzer is None else self._keywords.matches
+        leg = ranked(name, queries, window=Window(k, offset), filter=compile_filter(filter))
         return hybrid.hits_of(self._connection, name, *together(self._connection, name, [leg]))
 
     def search_hybrid(
@@ -218,7 +230,8 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
         spec = self._shaped(name, vectors)
         rows, query = check_vectors(vectors, spec.dim), compile_filter(filter)
         shape = Window(window, documents=min(window, 2 * (k + offset)))
-        words = self._keywords.leg(name, queries, window=shape, filter=query)
+        ranked = self._keywords.leg if spec.analyzer is None else self._keywords.matches
+        words = ranked(name, queries, window=shape, filter=query)
         near = self._nearest.leg(spec, rows, window=shape, filter=query, ef=ef)
         lexical, dense = together(self._connection, name, [words, near])
         return hybrid.fused(self._connection, name, lexical, dense, how, k=k, offset=offset)
@@ -236,21 +249,22 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
             spec = self._specs[name] = self.describe_collection(name)
         return spec
 
-    def _fresh(self, name: str) -> CollectionSpec:
+    def _fresh(self, name: str) -> Index:
         """Read the spec again before a write: another process may have made the collection anew, with another dim."""
         found = load.patiently(self._connection, name, lambda: schema.find(self._connection.opened(), name))
         if found is None:
             raise self._missing(name)
-        self._specs[name] = found[1]
-        return found[1]
+        self._specs[name] = found.spec
+        return found
 
-    def _find(self, name: str) -> tuple[str, CollectionSpec] | None:
+    def _find(self, name: str) -> Index | None:
         with self._connection.use(name) as client:
             return schema.find(client, name)
 
     def _forget(self, name: str) -> None:
         self._specs.pop(name, None)
         self._nearest.forget(name)
+        self._loads.forget(name)
 
     def _absent(self, name: str) -> NoReturn:
         raise self._missing(name)

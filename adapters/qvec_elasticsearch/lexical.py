@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 
 from qvec.lexical import K1, B, idf, query_terms
 from qvec_elasticsearch.connection import Connection, Version
@@ -23,6 +24,9 @@ from qvec_elasticsearch.trips import Found, Leg, Window
 _TERMS_AT_ONCE = 1000
 _TERMS_OF_ALL = 500
 """Every node takes 1,024 clauses, and as many more as its heap allows; a filter has some too."""
+
+_CHARACTERS_OF_ALL = 800
+"""Each may be a word by itself, in Chinese."""
 
 _PART = "_score / (_score + params.a + params.b * doc['length'].value)"
 _LIVE = f"params.idf * {_PART}"
@@ -94,25 +98,42 @@ class Keywords:
                 ranked = yield [window.body(_bm25(kept[at], known, filter, known.containing)) for at in asked]
             except TooManyClausesError:
                 for at in asked:
-                    found[at] = self._in_parts(name, kept[at], known, window, filter)
+                    some = [_bm25(part, known, filter, known.containing) for part in _parts(kept[at], _TERMS_OF_ALL)]
+                    found[at] = self._in_parts(name, some, window)
                 return found
         for at, answer in zip(asked, ranked, strict=True):
             found[at] = window.found(answer)
         return found
 
-    def _in_parts(self, name: str, terms: Sequence[str], known: _Statistics, window: Window, filter: Query) -> Found:
+    def matches(self, name: str, queries: Sequence[str], *, window: Window, filter: Query) -> Leg[list[Found]]:
+        """Rank as `leg` does, by the words that the field's analyzer makes and Elasticsearch's own BM25 over them."""
+        try:
+            answers = yield [window.body(matching("tokens", text, filter)) for text in queries]
+        except TooManyClausesError:
+            parts = [wrap(text, _CHARACTERS_OF_ALL, break_on_hyphens=False) for text in queries]
+            some = ([matching("tokens", part, filter) for part in each] for each in parts)
+            return [self._in_parts(name, each, window) for each in some]
+        return [window.found(answer) for answer in answers]
+
+    def _in_parts(self, name: str, queries: Sequence[Query], window: Window) -> Found:
         """Rank by more terms than a query takes: add up the scores of all records, by some of the terms at a time."""
         scores: defaultdict[str, float] = defaultdict(float)
-        for start in range(0, len(terms), _TERMS_OF_ALL):
-            query = _bm25(terms[start : start + _TERMS_OF_ALL], known, filter, known.containing)
+        for query in queries:
             for hit in walk(self._connection, name, {"query": query, "track_scores": True, "_source": False}):
                 scores[hit["_id"]] += hit["_score"]
         best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
         return Found(best[window.offset : window.offset + window.size])
 
 
-def _parts(terms: Sequence[str]) -> list[Sequence[str]]:
-    return [terms[start : start + _TERMS_AT_ONCE] for start in range(0, len(terms), _TERMS_AT_ONCE)]
+def matching(field: str, text: str, filter: Query) -> Query:
+    """Match the words of a text in an analyzed field, scored on the scale of the other databases."""
+    # Elasticsearch's BM25 has the factor k1 + 1 that Lucene left out in version 8.
+    match = {"match": {field: {"query": text, "boost": 1 / (K1 + 1)}}}
+    return {"bool": {"must": [match], "filter": [filter]}}
+
+
+def _parts(terms: Sequence[str], size: int = _TERMS_AT_ONCE) -> list[Sequence[str]]:
+    return [terms[start : start + size] for start in range(0, len(terms), size)]
 
 
 def _counting(terms: Sequence[str]) -> Query:

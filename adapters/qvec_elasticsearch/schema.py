@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from elasticsearch import Elasticsearch
+from elasticsearch import BadRequestError, Elasticsearch
 
-from qvec.errors import CollectionExistsError
+from qvec.errors import CollectionExistsError, InvalidInputError
 from qvec.specs import spec_from_form, spec_to_json
 from qvec.types import Capabilities, CollectionSpec, Metric
 from qvec_elasticsearch.connection import Connection, Version
+from qvec_elasticsearch.errors import ours
 
 PREFIX = "qvec_"
 MAX_DIM = 4096
@@ -22,12 +23,25 @@ SIMILARITIES = {Metric.COSINE: "cosine", Metric.DOT: "max_inner_product", Metric
 BASE64_SINCE: Version = (9, 3)
 """From when a vector may be written as base64, a third of its digits and ten times as fast to read."""
 
+RESTORE = "qvec_restore"
+"""The part of ``_meta`` with the settings from before a load."""
+
 _BBQ_SINCE: Version = (8, 18)
 _BBQ_FROM_DIM = 384
 _INT8_FROM_DIM = 64
 """Below, quantising saves little memory and loses neighbours."""
 
 _MAX_TOKEN = 1024
+
+_LANGUAGES = (
+    "arabic armenian basque bengali brazilian bulgarian catalan cjk czech danish dutch english estonian finnish french "
+    "galician german greek hindi hungarian indonesian irish italian latvian lithuanian norwegian persian portuguese "
+    "romanian russian sorani spanish swedish thai turkish"
+)
+ANALYZERS = (*_LANGUAGES.split(), "simple", "standard", "stop", "whitespace")
+"""What every server has; it takes those of its plugins as well, and says itself which it has not."""
+
+_SHORT_NAMES = {"icu": "icu_analyzer"}
 
 
 def alias_of(name: str) -> str:
@@ -48,6 +62,7 @@ def capabilities(number: str) -> Capabilities:
         persistent=True,
         index_kinds=("flat", "hnsw"),
         max_dim=MAX_DIM,
+        analyzers=ANALYZERS,
         write_batch=1000,
     )
 
@@ -89,8 +104,45 @@ def exchange_actions(one: str, first: str, other: str, second: str) -> list[dict
     return [*taken, *given]
 
 
-def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
-    """Look up a collection's index and spec; None when it is not there.
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index of ours.
+
+    Attributes:
+        name: its own, behind the alias.
+        spec: the collection's.
+        meta: all that its mapping carries.
+    """
+
+    name: str
+    spec: CollectionSpec
+    meta: Mapping[str, Any]
+
+    @property
+    def restore(self) -> Mapping[str, Any]:
+        """The settings from before a load, while they are others."""
+        found: Mapping[str, Any] = self.meta.get(RESTORE, {})
+        return found
+
+
+def check_analyzer(connection: Connection, client: Elasticsearch, analyzer: str) -> None:
+    """Ask the server whether it has an analyzer.
+
+    Raises:
+        InvalidInputError: it has not.
+    """
+    try:
+        client.indices.analyze(analyzer=_SHORT_NAMES.get(analyzer, analyzer), text="")
+    except BadRequestError as exc:
+        raise InvalidInputError(
+            f"Elasticsearch at {connection.place} has no analyzer {analyzer!r} ({ours(exc, connection.place)}). It has "
+            f"{', '.join(ANALYZERS)}; smartcn and icu come with the plugins analysis-smartcn and analysis-icu "
+            "(bin/elasticsearch-plugin install)"
+        ) from exc
+
+
+def find(client: Elasticsearch, name: str) -> Index | None:
+    """Look up a collection's index; None when it is not there.
 
     Raises:
         CollectionExistsError: there is such an index, but it is not qvec's.
@@ -103,7 +155,7 @@ def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
     if spec is None or len(answer.body) > 1 or index == alias_of(name):
         raise CollectionExistsError(f"Elasticsearch holds an index {index!r} that is not qvec's: take another name")
     # The mapping knows the name that the index was made for.
-    return index, replace(spec, name=name)
+    return Index(index, replace(spec, name=name), described["mappings"]["_meta"])
 
 
 def names(client: Elasticsearch) -> list[str]:
@@ -130,8 +182,6 @@ def _settings(connection: Connection) -> dict[str, object]:
     return {
         "number_of_shards": connection.shards,
         **copies,
-        # Never by the clock: a load of small segments would be merged again and again. `refresh` says when.
-        "refresh_interval": "-1",
         "analysis": {
             "analyzer": {"qvec": {"type": "custom", "tokenizer": "qvec"}},
             "tokenizer": {"qvec": {"type": "whitespace", "max_token_length": _MAX_TOKEN}},
@@ -154,18 +204,19 @@ def _mapping(spec: CollectionSpec, version: Version) -> dict[str, object]:
             "metadata": kept,
             "facts": asked,
             "order": asked,
-            "tokens": {
-                "type": "text",
-                "analyzer": "qvec",
-                "similarity": "frequency",
-                "norms": False,
-                "index_options": "freqs",
-            },
+            "tokens": _tokens(spec.analyzer),
             "length": {"type": "integer", "index": False},
             "zero": {"type": "boolean", "doc_values": False},
             "vector": _vector(spec, version),
         },
     }
+
+
+def _tokens(analyzer: str | None) -> dict[str, object]:
+    field: dict[str, object] = {"type": "text", "index_options": "freqs"}
+    if analyzer is not None:
+        return {**field, "analyzer": _SHORT_NAMES.get(analyzer, analyzer)}
+    return {**field, "analyzer": "qvec", "similarity": "frequency", "norms": False}
 
 
 def _vector(spec: CollectionSpec, version: Version) -> dict[str, object]:

@@ -11,7 +11,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.checks import check_analyzer, check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
@@ -49,6 +49,7 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange)
                 "(SELECT coalesce(max(installed_version), max(default_version)) "
                 "FROM pg_available_extensions WHERE name = 'vector')"
             ).fetchone()
+            analyzers = schema.configurations(connection)
         server, extension = (str(value) for value in row) if row else ("?", "?")
         self._capabilities = Capabilities(
             database=f"PostgreSQL {server.split()[0]} + pgvector {extension}",
@@ -56,6 +57,7 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange)
             persistent=True,
             index_kinds=("flat", "hnsw"),
             max_dim=schema.MAX_HALFVEC,
+            analyzers=analyzers,
             write_batch=4000,
         )
 
@@ -115,6 +117,8 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange)
         check_spec(spec, self.capabilities)
         with self._connections.transaction() as connection:
             schema.ensure_catalogue(connection)
+            if spec.analyzer is not None:
+                check_analyzer(spec.analyzer, schema.configurations(connection), self.capabilities.database)
             known = schema.find(connection, spec.name)
             if known is None:
                 schema.create(connection, spec)

@@ -60,7 +60,7 @@ def fused(
     ef: int | None,
 ) -> list[Hit]:
     """Rank the best fused records of one query."""
-    terms = lexical.terms_of(query)
+    terms = lexical.terms_of(connection, entry, query)
     zero = entry.spec.metric is Metric.COSINE and not np.any(vector)
     if not terms or zero:  # one leg, or a dense leg without an order of its own: nothing to save
         legs: dict[LegName, list[Hit]] = {

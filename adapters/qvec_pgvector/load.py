@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qvec.errors import InvalidInputError
-from qvec.lexical import term_frequencies
+from qvec.lexical import Cuts, frequencies
 from qvec.tsvector import MAX_POSITIONS, lexeme, positions
 from qvec.types import Document, Vectors
 
@@ -35,12 +35,14 @@ class Load:
     """A batch on its way into PostgreSQL.
 
     Attributes:
+        cut: write keyword tokens; else the searchable text itself, for PostgreSQL to cut.
         tokens: how many keyword tokens the documents written so far have.
     """
 
     documents: Sequence[Document]
     vectors: Vectors
     half: bool
+    cut: bool = True
     tokens: int = 0
 
     def blocks(self) -> Iterator[bytes]:
@@ -67,12 +69,7 @@ class Load:
 
     def _row(self, document: Document, *, is_zero: bool) -> bytes:
         """Write all fields of a document but the vector."""
-        frequencies = term_frequencies(document.searchable_text)
-        count = sum(frequencies.values())
-        self.tokens += count
-        lexemes = tsvector(frequencies)
-        if len(lexemes) > _MAX_TSVECTOR:
-            raise InvalidInputError(f"document {document.id!r} has over 1 MB of distinct tokens; chunk it")
+        lexemes, count = self._tokens(document) if self.cut else (document.searchable_text.encode(), 0)
         metadata = _JSON.encode(document.metadata)
         fields = [
             document.id.encode(),
@@ -87,6 +84,15 @@ class Load:
         parts.append(_field(metadata.encode()) if "e+" in metadata else _NULL)
         parts += (_LENGTH.pack(len(lexemes)), lexemes, _INT.pack(4, count), _ZERO if is_zero else _NOT_ZERO)
         return b"".join(parts)
+
+    def _tokens(self, document: Document) -> tuple[bytes, int]:
+        counted = frequencies(document.searchable_text, _lexemes)
+        count = sum(counted.values())
+        self.tokens += count
+        lexemes = tsvector(counted)
+        if len(lexemes) > _MAX_TSVECTOR:
+            raise InvalidInputError(f"document {document.id!r} has over 1 MB of distinct tokens; chunk it")
+        return lexemes, count
 
 
 def vector_fields(vectors: Vectors, *, half: bool) -> Iterator[memoryview]:
@@ -105,33 +111,27 @@ def query_vector(vector: Vectors) -> bytes:
     return struct.pack(">hh", len(vector), 0) + np.asarray(vector, ">f4").tobytes()
 
 
-def tsvector(frequencies: Mapping[str, int]) -> bytes:
-    """Write each token as a lexeme with as many positions as it occurs, 1, 2, 3 ... up to `MAX_POSITIONS`."""
-    return _LENGTH.pack(len(frequencies)) + b"".join(map(_lexemes.__getitem__, frequencies.items()))
+def tsvector(counted: Mapping[bytes, int]) -> bytes:
+    """Write each lexeme with as many positions as its token occurs, 1, 2, 3 ... up to `MAX_POSITIONS`."""
+    parts = [_LENGTH.pack(len(counted))] * (2 * len(counted) + 1)
+    parts[1::2] = counted
+    parts[2::2] = map(_positions.__getitem__, counted.values())
+    return b"".join(parts)
 
 
-class _Lexemes(dict[tuple[str, int], bytes]):
-    """The bytes of each token and frequency met so far; most come again."""
+class _Positions(dict[int, bytes]):
+    """The positions of a token that occurs so often."""
 
-    _MOST = 2**17
-
-    def __missing__(self, item: tuple[str, int]) -> bytes:
-        token, frequency = item
-        if len(self) >= self._MOST:
-            self.clear()
-        written = lexeme(token).encode() + (_POSITIONS[frequency] if frequency < MAX_POSITIONS else _many(frequency))
-        self[item] = written
+    def __missing__(self, frequency: int) -> bytes:
+        places = positions(frequency)
+        written = struct.pack(f">{len(places) + 1}H", len(places), *places)
+        if frequency < MAX_POSITIONS:
+            self[frequency] = written
         return written
 
 
-def _many(frequency: int) -> bytes:
-    """End a lexeme and write its positions."""
-    places = positions(frequency)
-    return struct.pack(f">x{len(places) + 1}H", len(places), *places)
-
-
-_POSITIONS = [b"", *map(_many, range(1, MAX_POSITIONS))]
-_lexemes = _Lexemes()
+_positions = _Positions()
+_lexemes = Cuts(lambda token: lexeme(token).encode() + b"\0")
 
 
 def _field(data: bytes) -> bytes:

@@ -13,6 +13,7 @@ import click
 from qvec.cli.migrate_index import attach_index
 from qvec.cli.migrate_options import (
     Progress,
+    carry_options,
     chosen_fields,
     chosen_source,
     copy_job,
@@ -53,6 +54,7 @@ migrate.add_command(attach_index)
 @field_options
 @click.option("--collection", required=True, metavar="NAME", help="Where to: made when it is not there.")
 @model_options
+@carry_options
 @click.option("--journal", metavar="FILE", help="The state file. Default: one under ./.qvec/migrate.")
 @click.option("--restart", is_flag=True, help="Forget a run that was broken off.")
 @click.option("--stop-on-error", is_flag=True, help="Stop at the first bad row; else they are listed.")

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -75,6 +75,30 @@ def source_options(command: Command) -> Command:
     return command
 
 
+def carry_options(command: Command) -> Command:
+    """Add --layout, --vector, --source-model and --source-dim; `copy_job` heeds them."""
+    for option in (
+        click.option(
+            "--source-dim", type=click.IntRange(min=1), expose_value=False, callback=_keep,
+            help="To which --source-model's vectors were cut.",
+        ),
+        click.option(
+            "--source-model", metavar="NAME", expose_value=False, callback=_keep,
+            help="Made the vectors of SOURCE: they are carried if that proves true.",
+        ),
+        click.option(
+            "--vector", metavar="COLUMN", default="", expose_value=False, callback=_keep,
+            help="Has vectors that --source-model made.",
+        ),
+        click.option(
+            "--layout", type=click.Choice(["langchain", "llamaindex", "pgai"]), expose_value=False, callback=_keep,
+            help="SOURCE was written by it.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 _METADATA = "Bring this column along. Repeatable; default: all others."
 _KEY = "Makes the id. Repeatable; default: the primary key."
 
@@ -99,7 +123,7 @@ def copy_job(
     """Make the copy that the command line describes."""
     from qvec.migrate import CopyJob
 
-    settings, read = settings_of(backend), chosen_source()
+    settings, read, carried = settings_of(backend), chosen_source(), _kept()
     return CopyJob(
         source=source,
         target=settings.uri.reveal(),
@@ -107,7 +131,10 @@ def copy_job(
         table=read.table,
         schema=read.schema,
         source_collection=read.collection,
-        fields=chosen_fields(),
+        layout=carried["layout"],
+        source_model=carried["source_model"],
+        source_dim=carried["source_dim"],
+        fields=replace(chosen_fields(), vector=carried["vector"]),
         model=model,
         dim=dim,
         default_model=settings.model,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.migrate_options import copy_job, field_options, source_options, tell
+from qvec.cli.migrate_options import carry_options, copy_job, field_options, source_options, tell
 from qvec.cli.options import database_options, model_options, write_json
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _COLLECTION = click.option("--collection", required=True, metavar="NAME", help="
 @_COLLECTION
 @source_options
 @field_options
+@carry_options
 @model_options
 @_JOURNAL
 @database_options
@@ -60,6 +61,7 @@ def verify(
 @_COLLECTION
 @source_options
 @field_options
+@carry_options
 @_JOURNAL
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @database_options

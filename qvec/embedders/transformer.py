@@ -103,6 +103,18 @@ class TransformerEmbedder(Embedder):
         # Two passes at once would need twice the memory and be no faster.
         self._one_pass = threading.Lock()
 
+    @staticmethod
+    def spread(model: str, devices: Sequence[str], *, dim: int | None = None) -> Embedder:
+        """Load a copy of a model on each of several devices, in a process of its own.
+
+        Raises:
+            ConfigError: an argument is out of range.
+            EmbeddingError: the model cannot be loaded on a device.
+        """
+        from qvec.embedders.spread import SpreadEmbedder
+
+        return SpreadEmbedder(model, devices, dim=dim)
+
     def __repr__(self) -> str:
         return f"TransformerEmbedder({self.model_id!r}, dim={self.dim}, device={str(self._device)!r})"
 

@@ -23,9 +23,10 @@ from qvec.migrate.fields import FieldMap
 from qvec.migrate.journal import Journal
 from qvec.migrate.opening import open_source
 from qvec.migrate.source import Record, Source
+from qvec.migrate.stated import stated_spec
 from qvec.migrate.vectors import Choice, choose
 from qvec.migrate.writing import Batch, Preparer, write
-from qvec.registry import DEFAULT_MODEL, open_adapter
+from qvec.registry import DEFAULT_MODEL, load_embedder, open_adapter
 from qvec.types import CollectionSpec
 from qvec.uri import URI
 
@@ -96,7 +97,11 @@ class CopyJob:
         collection: the target's; made when it is not there.
         table: of a SQL source; taken literally.
         schema: of the table.
-        source_collection: of a qvec source.
+        source_collection: of a qvec source, or of the program that `layout` names.
+        layout: another program's: ``"langchain"``, ``"llamaindex"`` or ``"pgai"``.
+        source_model: made the vectors of such a source, or of the column `fields.vector`; they are carried when they
+            prove to be its, else made anew.
+        source_dim: width to which they were cut.
         fields: which columns become what.
         model: makes the vectors; None takes the target's, or carries the source's.
         dim: width of the model's vectors.
@@ -112,6 +117,9 @@ class CopyJob:
     table: str | None = None
     schema: str | None = None
     source_collection: str | None = None
+    layout: str | None = None
+    source_model: str | None = None
+    source_dim: int | None = None
     fields: FieldMap = field(default_factory=FieldMap)
     model: str | None = None
     dim: int | None = None
@@ -136,7 +144,12 @@ class CopyJob:
             QvecError: as its database says.
         """
         return open_source(
-            self.source, self.fields, table=self.table, schema=self.schema, collection=self.source_collection
+            self.source,
+            self.fields,
+            table=self.table,
+            schema=self.schema,
+            collection=self.source_collection,
+            layout=self.layout,
         )
 
 
@@ -284,15 +297,18 @@ class Opened:
     def choose(self) -> Choice:
         """Say whose vectors the target holds, or is to hold."""
         job = self.job
+        source = self.source.spec if job.layout is None else None
+        if job.source_model is not None:
+            source = stated_spec(self.source, load_embedder(job.source_model, dim=job.source_dim))
         return choose(
             job.collection,
-            self.source.spec,
+            source,
             self.held,
             model=job.model,
             dim=job.dim,
             embedder=job.embedder,
-            default_model=job.default_model,
-            default_dim=job.default_dim,
+            default_model=job.source_model or job.default_model,
+            default_dim=job.source_dim if job.source_model else job.default_dim,
         )
 
     def make(self, choice: Choice, journal: Journal) -> None:

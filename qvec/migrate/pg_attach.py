@@ -15,8 +15,9 @@ from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.migrate.copying import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap
+from qvec.migrate.pg_rights import check_rights
 from qvec.migrate.pg_rows import Outcome, Row, Rows, run
-from qvec.migrate.pg_session import attached, connected, locked
+from qvec.migrate.pg_session import attached, connected, locked, name_lock
 from qvec.migrate.pg_table import STATE, PgTable, quoted
 from qvec.passport import check_passport, passport_of
 from qvec.registry import DEFAULT_MODEL, load_embedder, open_adapter
@@ -126,11 +127,13 @@ def attach(job: AttachJob, *, progress: Callable[[CopyProgress], None] | None = 
     check_name(job.collection)
     with connected(job.url) as connection:
         table = _described(connection, job)
-        found = attached(connection, job.collection)
-        embedder = embedder_of(job, found)
-        if found is None:
-            found = _set_up(connection, job, table, embedder)
-        elif (found.schema, found.name) != (table.schema, table.name):
+        with locked(connection, name_lock(job.collection)):
+            found = attached(connection, job.collection)
+            embedder = embedder_of(job, found)
+            if found is None:
+                check_rights(connection, table)
+                found = _set_up(connection, job, table, embedder)
+        if (found.schema, found.name) != (table.schema, table.name):
             raise MigrationError(f"the collection {job.collection!r} is attached to {found.schema}.{found.name}")
         with locked(connection, found.number):
             report = _backfill(connection, Rows(found, embedder), progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -49,6 +50,11 @@ def attached(connection: sa.Connection, collection: str) -> PgTable | None:
     )
     connection.rollback()
     return PgTable.from_form(str(found[0])) if found else None
+
+
+def name_lock(collection: str) -> int:
+    """Number the lock of a collection that has no number yet; below zero, where no collection's is."""
+    return -1 - (zlib.crc32(collection.encode()) >> 1)
 
 
 @contextmanager

@@ -90,6 +90,8 @@ def _same_model(one: Passport | None, other: Passport) -> bool:
     if one is None:
         return False
     names = {"chunker": "", "lexical_version": "", **({"model_id": ""} if one.revision else {})}
+    if not (one.long_text and other.long_text):
+        names["long_text"] = ""
     return replace(one, **names) == replace(other, **names)  # type: ignore[arg-type]
 
 

@@ -101,6 +101,9 @@ class Preparer:
         fault = document_fault(document)
         if not fault and self._embedder is None and not self.fits(document):
             fault = f"its text is over the target's limit of {self._limit} bytes; name a model, to cut and embed it"
+        if not fault and self._embedder is None and (row.vector is None or row.vector.shape != (self._dim,)):
+            found = "no vector" if row.vector is None else f"a vector of {len(row.vector)} numbers, not {self._dim}"
+            fault = f"it has {found}"
         if fault:
             batch.errors[row.place] = fault
             return []

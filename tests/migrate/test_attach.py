@@ -248,16 +248,3 @@ def test_a_dry_run_gives_the_statements_and_changes_nothing(server: str, db: psy
     assert statements[0].startswith('CREATE TABLE "qvec_0_rows" AS SELECT "id" AS key_1 FROM "My Shop"."Ar""ticles %"')
     assert any(statement.startswith("CREATE INDEX CONCURRENTLY") for statement in statements)
     assert tables(db) == before
-
-
-def test_a_user_who_may_not_alter_is_told(server: str, db: psycopg.Connection) -> None:
-    make(db, rows=3)
-    db.execute("DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN")
-    db.execute('GRANT USAGE ON SCHEMA "My Shop" TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA "My Shop" TO reader')
-    db.execute("CREATE EXTENSION IF NOT EXISTS vector; GRANT CREATE ON SCHEMA public TO reader")
-    weak = server.replace("//postgres:", "//reader:")
-    with pytest.raises(qvec.QvecError, match="must be owner of table"):
-        attach(AttachJob(**{name: getattr(job(weak, in_table=True), name) for name in AttachJob.__slots__}))
-    assert attach(job(weak)).embedded == 3
-    detach(weak, "shop")
-    db.execute("DROP OWNED BY reader; DROP ROLE reader")
