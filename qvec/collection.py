@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
+from time import monotonic
 
 import numpy as np
 
@@ -32,8 +33,11 @@ from qvec.reranker import Reranker
 from qvec.reranking import DEPTH, Budget
 from qvec.reranking import rerank as reorder
 from qvec.retrieval import Group, Mode, Question, Wanted, check_query
-from qvec.types import CollectionSpec, Document, IndexSpec, LegName, Metric, Vector, Vectors
+from qvec.types import CollectionSpec, Document, Hit, IndexSpec, LegName, Metric, Vector, Vectors
 from qvec.where import to_filter
+
+_SURE_SECONDS = 1.0
+"""So long a collection is taken for the one that it was."""
 
 
 class Collection:
@@ -70,7 +74,7 @@ class Collection:
         self._long_text = long_text
         self._cache = cache
         self._default_ef = default_ef
-        self._checked = False
+        self._sure_until = 0.0
         self._found: CollectionSpec | None = None
         self._rerankers: dict[str, Reranker] = {}
 
@@ -135,6 +139,7 @@ class Collection:
         """
         if isinstance(docs, str | Mapping | Document):
             docs = [docs]
+        self._sure_until = 0.0
         policy = self._create(long_text)
         return pipeline.run(
             self._adapter, self.name, self.embedder, docs, prune=prune, long_text=policy, progress=progress
@@ -256,18 +261,29 @@ class Collection:
             explain=explain,
         )
 
-        rows = cache(lambda: self._query_rows(query, instruction, vector))
-        breadth = self._default_ef if ef is None else ef
-        asked = Question(self._adapter, self.name, query, rows, condition, breadth)
-        if mode == "hybrid" and weights is None:
-            how = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
-        if rerank is None or budget is None:
-            hits = asked.ranked(how, wanted, self._executor, lambda: self._known().metric)
-        else:
-            reranker = self._reranker(rerank)
+        def ask() -> list[Hit]:
+            rows = cache(lambda: self._query_rows(query, instruction, vector))
+            breadth = self._default_ef if ef is None else ef
+            asked = Question(self._adapter, self.name, query, rows, condition, breadth)
+            chosen = how
+            if mode == "hybrid" and weights is None:
+                chosen = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
+            if rerank is None or budget is None:
+                return asked.ranked(chosen, wanted, self._executor, lambda: self._known().metric)
             head = replace(wanted, k=max(budget.depth, wanted.end), offset=0)
-            fused = asked.ranked(how, head, self._executor, lambda: self._known().metric)
-            hits = reorder(reranker, query, fused, budget, instruction=instruction)[wanted.offset : wanted.end]
+            fused = asked.ranked(chosen, head, self._executor, lambda: self._known().metric)
+            best = reorder(self._reranker(rerank), query, fused, budget, instruction=instruction)
+            return best[wanted.offset : wanted.end]
+
+        if mode == "lexical" or vector is not None:
+            self._look_again()
+        try:
+            hits = ask()
+        except InvalidInputError:
+            # The vector of the model before a swap; the next try takes the model after it.
+            if vector is not None or mode == "lexical" or not self._is_replaced():
+                raise
+            hits = ask()
         return page(hits, k=k, offset=wanted.offset, question=question)
 
     def get(self, ids: str | Sequence[str]) -> list[Document]:
@@ -311,7 +327,7 @@ class Collection:
     def drop(self, *, missing_ok: bool = False) -> None:
         """Delete the collection with all that is in it."""
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
-        self._checked = False
+        self._sure_until = 0.0
         self._found = None
 
     def _create(self, long_text: LongText | None) -> LongText:
@@ -326,7 +342,8 @@ class Collection:
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:
             return check_vectors(np.asarray(vector)[None], len(vector))
-        self._must_exist()
+        if not self._is_sure:
+            self._described()
         return self._open().encode_query([query], instruction=instruction)
 
     def _model_id(self, vector: Sequence[float] | Vector | None) -> str:
@@ -362,18 +379,32 @@ class Collection:
             self._rerankers[rerank] = load_reranker(rerank)
         return self._rerankers[rerank] if isinstance(rerank, str) else rerank
 
-    def _must_exist(self) -> None:
-        if not self._checked:
-            self._adapter.describe_collection(self.name)
+    @property
+    def _is_sure(self) -> bool:
+        """Whether it was looked up just now: a swap may put another in its place at any time."""
+        return monotonic() < self._sure_until
+
+    def _look_again(self) -> None:
+        """Let the adapter notice what stands under the name now; with a model, `_open` does so."""
+        if not self._is_sure:
+            self._described()
+            self._sure_until = monotonic() + _SURE_SECONDS if self._embedder is None else 0.0
+
+    def _is_replaced(self) -> bool:
+        """Tell whether another collection has taken this one's place, and take its model then."""
+        before, self._sure_until = self._found, 0.0
+        self._open()
+        return self._found != before
 
     def _open(self) -> Embedder:
-        if self._checked and self._embedder is not None:
+        if self._is_sure and self._embedder is not None:
             return self._embedder
         try:
             spec: CollectionSpec | None = self._described()
         except CollectionNotFoundError:
             spec = None
-        if self._embedder is None:
+        is_other = spec is not None and self._found is not None and spec.passport != self._found.passport
+        if self._embedder is None or (is_other and self._choice.is_the_collections):
             if isinstance(self._adapter, ForeignAdapter):
                 self._choice.check_named(self.name)
             self._embedder = self._choice.load(spec.passport if spec else None)
@@ -381,6 +412,6 @@ class Collection:
             self._embedder = CachedEmbedder(self._embedder, self._cache)
         if spec:
             check_passport(spec, self._embedder)
-            self._checked = True
+            self._sure_until = monotonic() + _SURE_SECONDS
             self._found = spec
         return self._embedder

@@ -32,6 +32,11 @@ class ModelChoice:
     device: str | None = None
     default_device: str | None = None
 
+    @property
+    def is_the_collections(self) -> bool:
+        """Whether nothing was asked for: whatever the collection says is right."""
+        return self.model is None and self.dim is None and self.embedder is None
+
     def load(self, passport: Passport | None) -> Embedder:
         """Return the model, loaded now unless it was given.
 

@@ -21,6 +21,7 @@ from qvec.embedder import Embedder
 from qvec.embedders.cache import CachedEmbedder
 from qvec.errors import EmbeddingError, EndpointError, InvalidInputError, PartialWriteError
 from qvec.long_text import DEFAULT_LONG_TEXT, LongDocument, LongText, Prepared, pool
+from qvec.passport import check_passport
 from qvec.prepare import Planner, Window
 from qvec.types import Document, Vectors
 
@@ -104,6 +105,7 @@ def run(
 
     Raises:
         InvalidInputError: `prune` without a single document.
+        PassportMismatchError: the collection was swapped for one with another model's vectors meanwhile.
         BackendError: the database failed; what was written stays, and a second run goes on from there.
         EndpointError: the model's server failed; likewise.
     """
@@ -189,6 +191,9 @@ class _Run:
 
     def _write(self, embedded: Future[_Embedded]) -> None:
         item = embedded.result()
+        if item.documents:
+            # A swap may have put a collection with another model's vectors in its place meanwhile.
+            check_passport(self.adapter.describe_collection(self.name), self.embedder)
         for start in range(0, len(item.documents), self.write_batch):
             documents = item.documents[start : start + self.write_batch]
             self._upsert(documents, item.vectors[start : start + self.write_batch], item.window)

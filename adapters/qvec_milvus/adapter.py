@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from qvec.adapter import Adapter, SupportsHybrid
+from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, QvecError
 from qvec.filters import Filter
@@ -20,7 +21,7 @@ from qvec.fusion import FusionSpec
 from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
-from qvec_milvus import analyzers, hybrid, schema
+from qvec_milvus import analyzers, hybrid, naming, schema
 from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
@@ -35,11 +36,8 @@ _WRITE_BYTES = 32 * 2**20
 _THREADS = 8
 """So many searches of both legs run at the same time; further ones wait for a thread."""
 
-_LEXICAL_TEXT = 15_000
-"""Keywords take up to 4.3 times the bytes of their text (a run such as ``a1b2c3``), and have the limit of 65,535."""
 
-
-class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
+class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
     """Keep collections in Milvus; each is a Milvus collection of the same name, described as ours.
 
     Args:
@@ -71,7 +69,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
             index_kinds=("flat", "hnsw", "ivf"),
             max_dim=32_768,
             analyzers=analyzers.names(self._connection),
-            max_text_bytes=_max_text(self._connection.keywords),
+            max_text_bytes=schema.max_text(self._connection.keywords),
             write_batch=2000,
         )
 
@@ -142,7 +140,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
             self._specs.pop(name, None)
             self._totals.forget(name)
             if self._describe(client, name) is not None:
-                client.drop_collection(name)
+                naming.drop(client, name)
             elif not missing_ok:
                 raise self._missing(name)
 
@@ -154,7 +152,23 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
         """Name the collections that are described as ours."""
         with self._connection.use() as client:
             names = client.list_collections()
-            return sorted(name for name in names if schema.read(client.describe_collection(name)) is not None)
+            ours = (name for name in names if schema.read(client.describe_collection(name)) is not None)
+            return sorted(naming.alias_of(client, name) for name in ours)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Move the aliases, one request each; see `qvec_milvus.naming`."""
+        for name in (one, other):
+            self._look_up(name)
+        with self._connection.use() as client:
+            naming.exchange(client, one, other)
+        for name in (one, other):
+            self._specs.pop(name, None)
+            self._totals.forget(name)
+            self._connection.unsettled.add(name)
+
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Say the requests in words."""
+        return naming.steps(one, other)
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in calls of at most 32 MB."""
@@ -162,7 +176,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
         checked = check_batch(documents, vectors, spec.dim)
         if not documents:
             return
-        rows = schema.rows(documents, checked, keywords, max_text=_max_text(keywords), analyzer=spec.analyzer)
+        rows = schema.rows(documents, checked, keywords, max_text=schema.max_text(keywords), analyzer=spec.analyzer)
         tokens = sum(int(str(row.get("length", 0))) for row in rows)
         each = 4 * spec.dim + 1024
         start, size = 0, 0
@@ -350,7 +364,8 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
         found = schema.read(client.describe_collection(name))
         if found is None:
             raise CollectionExistsError(f"Milvus holds a collection {name!r} that is not qvec's: take another name")
-        return found
+        # What is written in it is the name that it was made with.
+        return replace(found[0], name=name), found[1]
 
     def _read_total(self, name: str) -> str:
         with self._connection.use() as client:
@@ -365,7 +380,3 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout):
         return CollectionNotFoundError(
             f"no collection {name!r} in Milvus at {self._connection.place}: index into it first"
         )
-
-
-def _max_text(keywords: KeywordForm) -> int:
-    return _LEXICAL_TEXT if keywords == "function" else schema.MAX_BYTES

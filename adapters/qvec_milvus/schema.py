@@ -34,7 +34,15 @@ MAX_BYTES = 65_535
 METRICS = {Metric.COSINE: "COSINE", Metric.DOT: "IP", Metric.L2: "L2"}
 _INDEXES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT"}
 HAS_ZERO_VECTOR = 'array_contains(facts, "zero vector")'
+_LEXICAL_TEXT = 15_000
+"""Keywords take up to 4.3 times the bytes of their text (a run such as ``a1b2c3``), and have the limit of 65,535."""
+
 READ = ["id", "source", "digest", "text", "metadata"]
+
+
+def max_text(keywords: KeywordForm) -> int:
+    """Tell how many bytes a text may take where its keywords are held in this form."""
+    return _LEXICAL_TEXT if keywords == "function" else MAX_BYTES
 
 
 def schema(driver: Any, client: Any, spec: CollectionSpec, keywords: KeywordForm) -> Any:

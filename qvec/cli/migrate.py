@@ -22,6 +22,7 @@ from qvec.cli.migrate_options import (
     tell,
     tell_errors,
 )
+from qvec.cli.migrate_swap import swap as swap_command
 from qvec.cli.migrate_sync import sync
 from qvec.cli.migrate_verify import undo as undo_command
 from qvec.cli.migrate_verify import verify as verify_command
@@ -42,6 +43,7 @@ def migrate() -> None:
 
 migrate.add_command(verify_command)
 migrate.add_command(undo_command)
+migrate.add_command(swap_command)
 
 
 @migrate.command()

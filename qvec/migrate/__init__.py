@@ -7,6 +7,8 @@ from qvec.migrate.jobs import Attached, plan_undo, undo, verify
 from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
 from qvec.migrate.pg_sync import SyncReport, follow, sync, sync_status
 from qvec.migrate.planning import Plan, Storage, plan
+from qvec.migrate.swap_job import SwapJob
+from qvec.migrate.swapping import SwapReport, end_swap, plan_swap, roll_back, swap
 from qvec.migrate.verifying import Difference, VerifyReport
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "MigrationError",
     "Plan",
     "Storage",
+    "SwapJob",
+    "SwapReport",
     "SyncReport",
     "VerificationError",
     "VerifyReport",
@@ -29,12 +33,16 @@ __all__ = [
     "copy",
     "copy_errors",
     "detach",
+    "end_swap",
     "follow",
     "plan",
     "plan_attach",
     "plan_copy",
     "plan_detach",
+    "plan_swap",
     "plan_undo",
+    "roll_back",
+    "swap",
     "sync",
     "sync_status",
     "undo",

@@ -185,8 +185,11 @@ def detach(url: str, collection: str) -> None:
         with locked(connection, table.number), connection.begin():
             for statement in _undoing(table):
                 run(connection, statement)
-            (rest,) = run(connection, "SELECT count(*) FROM qvec_attached").one()
-            if not rest:
+            rest = _all_attached(connection)
+            if rest and table.made:
+                # What the first attach made is for the last detach to drop.
+                _keep_form(connection, replace(rest[0], made=tuple({*rest[0].made, *table.made})))
+            elif not rest:
                 run(connection, "DROP TABLE qvec_attached")
             (others,) = run(connection, "SELECT count(*) FROM qvec_collections").one()
             if not others and "catalogue" in table.made:
@@ -278,15 +281,31 @@ def _set_up(connection: sa.Connection, job: AttachJob, table: PgTable, embedder:
         (number,) = run(
             connection, "SELECT number FROM qvec_collections WHERE name = %(name)s FOR UPDATE", {"name": job.collection}
         ).one()
-        chosen = replace(table, number=int(number), dim=embedder.dim, made=made)
         run(connection, STATE)
+        beside = [other for other in _all_attached(connection) if other.source == table.source]
+        others = tuple(other.number for other in beside if other.in_table)
+        chosen = replace(table, number=int(number), dim=embedder.dim, made=made, others=others)
         # The adapter's own table, empty as yet, makes way for the view.
         run(connection, f"DROP TABLE {chosen.view}")
         for statement in chosen.setup():
             run(connection, statement)
+        for other in beside if table.in_table else ():
+            again = replace(other, others=(*other.others, chosen.number))
+            run(connection, again.view_again())
+            _keep_form(connection, again)
         form = {"number": number, "form": chosen.form}
         run(connection, "INSERT INTO qvec_attached (number, form) VALUES (%(number)s, %(form)s)", form)
     return chosen
+
+
+def _all_attached(connection: sa.Connection) -> list[PgTable]:
+    found = run(connection, "SELECT form FROM qvec_attached ORDER BY number")
+    return [PgTable.from_form(str(form)) for (form,) in found]
+
+
+def _keep_form(connection: sa.Connection, table: PgTable) -> None:
+    values = {"form": table.form, "number": table.number}
+    run(connection, "UPDATE qvec_attached SET form = %(form)s WHERE number = %(number)s", values)
 
 
 def _make_collection(adapter: Adapter, job: AttachJob, embedder: Embedder) -> None:

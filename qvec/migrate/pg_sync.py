@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qvec.embedder import Embedder
-from qvec.errors import BackendConnectionError, CollectionNotFoundError, EndpointError, QvecError
+from qvec.errors import BackendConnectionError, CollectionNotFoundError, EndpointError, PassportMismatchError, QvecError
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.pg_attach import AttachJob, embedder_of
 from qvec.migrate.pg_changes import Changes, Claim, Key, changes_of, keyed_lists
@@ -132,6 +132,12 @@ def follow(
         try:
             model = model or _embedder(url, collection)
             found = sync(url, collection, embedder=model, stop=stop)
+        except PassportMismatchError:
+            if embedder is not None:
+                raise
+            # The collection was swapped: it has another model now.
+            model = None
+            continue
         except (BackendConnectionError, EndpointError) as exc:
             found, wait = exc, min(max(2 * wait, 1.0), max(_LONGEST_WAIT, every))
         else:

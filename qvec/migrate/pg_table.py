@@ -53,6 +53,7 @@ class PgTable:
         m, ef_construction: of the HNSW index.
         made: what was not there before: ``extension``, ``catalogue``.
         triggers: changes are queued by triggers.
+        others: numbers of the collections whose vectors are columns of the same table.
         title: the column ``title`` where it comes along, which is embedded with the text.
         version: the column that tells that a row has changed, where there are no triggers.
     """
@@ -70,6 +71,7 @@ class PgTable:
     made: tuple[str, ...] = ()
     triggers: bool = False
     title: tuple[str, ...] = ()
+    others: tuple[int, ...] = ()
     version: str = ""
 
     @property
@@ -85,8 +87,9 @@ class PgTable:
         metadata = None if fields["metadata"] is None else tuple(fields["metadata"])
         key = tuple((name, kind) for name, kind in found.pop("key"))
         made, title = tuple(found.pop("made")), tuple(found.pop("title"))
+        others = tuple(found.pop("others", ()))
         chosen = FieldMap(tuple(fields["id"]), fields["text"], metadata)
-        return cls(**found, key=key, fields=chosen, metric=metric, made=made, title=title)
+        return cls(**found, key=key, fields=chosen, metric=metric, made=made, title=title, others=others)
 
     @property
     def source(self) -> str:
@@ -141,7 +144,8 @@ class PgTable:
             named = [*self.fields.id, *self.fields.text_columns]
             kept = self.fields.metadata_columns(named)
             left_out = [name for name in dict.fromkeys(named) if name not in kept]
-            left_out += [f"qvec_{self.number}_{name}" for name in _COLUMNS] if self.in_table else []
+            numbers = [*([self.number] if self.in_table else []), *self.others]
+            left_out += [f"qvec_{number}_{name}" for number in numbers for name in _COLUMNS]
             return f"(to_jsonb(t) - ARRAY[{', '.join(map(literal, left_out))}]::text[])"
         pairs = [f"jsonb_build_object({literal(name)}, t.{quoted(name)})" for name in names]
         return f"({' || '.join(pairs)})" if pairs else "'{}'::jsonb"
@@ -309,6 +313,10 @@ class PgTable:
             f"CREATE TRIGGER {self._index('truncate')} AFTER TRUNCATE ON {self.source} "
             f"FOR EACH STATEMENT EXECUTE FUNCTION {self._index('enqueue')}()",
         ]
+
+    def view_again(self) -> str:
+        """The statement that makes the view anew, once `others` has changed."""
+        return self._view().replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
 
     def _view(self) -> str:
         alias = "t" if self.in_table else "r"

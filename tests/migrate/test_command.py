@@ -93,3 +93,17 @@ def test_attach_and_detach(run: Callable[..., Result], server: str) -> None:
     assert "DROP VIEW IF EXISTS" in run("detach", server, "notes", "--dry-run").stdout
     assert run("detach", server, "notes").stdout == "detached notes\n"
     assert run("detach", server, "notes").exit_code == 1
+
+
+def test_swap_and_its_way_back(run: Callable[..., Result], tmp_path: Path) -> None:
+    run(*COPY)
+    address = f"faiss:{tmp_path / '.qvec' / 'faiss'}"
+    swap = ("swap", address, "books", "--dim", "64")
+    assert "UPDATE collections SET name" not in run(*swap, "--dry-run").stdout
+    assert run(*swap, "--no-switch").stdout.startswith("books: 5 records with hashing, 256 dimensions; 5 brought over")
+    assert "UPDATE collections SET name" in run(*swap, "--dry-run").stdout
+    assert run(*swap).stdout.startswith("books: 5 records with hashing, 64 dimensions; 0 brought over, recall 100.0%")
+    assert json.loads(run(*swap, "--rollback", "--json").stdout)["dim"] == 256
+    assert run(*swap, "--end", "--dry-run").stdout.startswith("drop the collection books_swap\n")
+    assert run(*swap, "--end").stdout == "dropped books_swap\n"
+    assert run(*swap, "--rollback").exit_code == 1
