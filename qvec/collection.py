@@ -20,7 +20,7 @@ from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
-from qvec.lexical_weight import lexical_weight
+from qvec.lexical_weight import weighed
 from qvec.pages import Hits, fingerprint, offset_of, page
 from qvec.passport import check_passport, passport_of
 from qvec.pipeline import IndexProgress, IndexReport, LongText
@@ -200,7 +200,7 @@ class Collection:
             offset: hits to skip.
             cursor: the `Hits.cursor` of the page before, instead of `offset`.
             fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score.
-            weights: of the legs; None gives the dense leg 1 and the lexical leg `qvec.lexical_weight.lexical_weight`.
+            weights: of the legs; None gives the dense leg 1, the lexical leg what `qvec.lexical_weight.weighed` says.
             rank_constant: of ``"rrf"``.
             scaling: of ``"linear"``: ``"min-max"`` or ``"z-score"``.
             window: how deep each leg counts, doubled until ``offset + k`` fit; None for all of it. The first hits stand
@@ -253,7 +253,7 @@ class Collection:
         breadth = self._default_ef if ef is None else ef
         asked = Question(self._adapter, self.name, query, rows, condition, breadth)
         if mode == "hybrid" and weights is None:
-            how = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
+            how = weighed(how, query, model=self._model_id(vector))
         if rerank is None or budget is None:
             hits = asked.ranked(how, wanted, self._executor, self._known_metric)
         else:
