@@ -21,7 +21,7 @@ from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
-from qvec.lexical_weight import lexical_weight
+from qvec.lexical_weight import weighed
 from qvec.long_text import LongText, settle_policy
 from qvec.model_choice import ModelChoice
 from qvec.pages import Hits, fingerprint, offset_of, page
@@ -209,7 +209,7 @@ class Collection:
             offset: hits to skip.
             cursor: the `Hits.cursor` of the page before, instead of `offset`.
             fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score.
-            weights: of the legs; None gives the dense leg 1 and the lexical leg `qvec.lexical_weight.lexical_weight`.
+            weights: of the legs; None gives the dense leg 1, the lexical leg what `qvec.lexical_weight.weighed` says.
             rank_constant: of ``"rrf"``.
             scaling: of ``"linear"``: ``"min-max"`` or ``"z-score"``.
             window: how deep each leg counts, doubled until ``offset + k`` fit; None for all of it. The first hits stand
@@ -267,7 +267,7 @@ class Collection:
             asked = Question(self._adapter, self.name, query, rows, condition, breadth)
             chosen = how
             if mode == "hybrid" and weights is None:
-                chosen = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
+                chosen = weighed(how, query, model=self._model_id(vector))
             if rerank is None or budget is None:
                 return asked.ranked(chosen, wanted, self._executor, lambda: self._known().metric)
             head = replace(wanted, k=max(budget.depth, wanted.end), offset=0)

@@ -15,6 +15,7 @@ LEVELS = {
         "filters",
         "where",
         "uri",
+        "evidence",
         "fusion",
         "diversity",
         "lexical",
