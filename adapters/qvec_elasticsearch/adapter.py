@@ -11,15 +11,18 @@ from qvec.adapter import Adapter
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
+from qvec.foreign import SupportsLayout
+from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_elasticsearch import lexical, load, reading, rows, schema
 from qvec_elasticsearch.connection import Connection, open_server
 from qvec_elasticsearch.filters import compile_filter
+from qvec_elasticsearch.foreign import ForeignIndexes
 from qvec_elasticsearch.search import Nearest, check_window
 
 
-class ElasticsearchAdapter(Adapter):
+class ElasticsearchAdapter(Adapter, SupportsLayout):
     """Keep collections in Elasticsearch; that of ``books`` is behind the alias ``qvec_books``. No other is touched.
 
     Args:
@@ -61,6 +64,10 @@ class ElasticsearchAdapter(Adapter):
     def close(self) -> None:
         """Let go of the server."""
         self._connection.close()
+
+    def with_layout(self, layout: Layout) -> ForeignIndexes:
+        """Return an adapter for indexes that another program made; it owns this one's connection."""
+        return ForeignIndexes(self._connection, layout)
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make an index."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qvec.errors import UnsupportedError
-from qvec.types import CollectionSpec, Hit, Metric, Vectors
+from qvec.types import CollectionSpec, Hit, Metric, Vector, Vectors
 from qvec_elasticsearch.connection import Connection, Version
 from qvec_elasticsearch.filters import EVERYTHING, Query, any_of, both
 from qvec_elasticsearch.reading import ask
@@ -27,9 +27,11 @@ _K_SINCE: Version = (8, 15)
 # A script's score may not be below 0. l2 has not the form of Elasticsearch's own, 1 / (1 + d * d), in which a float32
 # tells small distances apart by no more than 0.0003.
 _SCRIPTS = {
-    Metric.COSINE: ("doc['vector'].size() == 0 ? 1.0 : Math.max(0.0, cosineSimilarity(params.query, 'vector') + 1.0)"),
-    Metric.DOT: "double dot = dotProduct(params.query, 'vector'); return dot < 0 ? 1 / (1 - dot) : dot + 1",
-    Metric.L2: "1 / (1 + l2norm(params.query, 'vector'))",
+    Metric.COSINE: (
+        "doc[params.field].size() == 0 ? 1.0 : Math.max(0.0, cosineSimilarity(params.query, params.field) + 1.0)"
+    ),
+    Metric.DOT: "double dot = dotProduct(params.query, params.field); return dot < 0 ? 1 / (1 - dot) : dot + 1",
+    Metric.L2: "1 / (1 + l2norm(params.query, params.field))",
 }
 _ZERO: Query = {"term": {"zero": True}}
 
@@ -91,17 +93,10 @@ class Nearest:
     def _near(self, query: _Window, ef: int | None) -> Query:
         if query.is_zero:
             return query.body(query.filter)
-        depth = query.k + query.offset
-        candidates = min(max(ef or _DEFAULT_EF, depth * _OVERSAMPLING, depth + _EXTRA), MAX_WINDOW)
-        knn: dict[str, object] = {"field": "vector", "query_vector": query.vector, "num_candidates": candidates}
-        if self._connection.version >= _K_SINCE:
-            knn["k"] = candidates
-        if query.filter != EVERYTHING:
-            knn["filter"] = query.filter
-        near: Query = {"knn": knn}
+        found = near(self._connection, "vector", query.vector, query.k + query.offset, ef, query.filter)
         if query.spec.metric is Metric.COSINE:
-            near = any_of([near, both([_ZERO, query.filter])])
-        return {**query.body(near), "aggs": {"worst": {"min": {"script": "_score"}}}}
+            found = any_of([found, both([_ZERO, query.filter])])
+        return {**query.body(found), "aggs": {"worst": {"min": {"script": "_score"}}}}
 
 
 class _Window:
@@ -120,8 +115,7 @@ class _Window:
         window = {"from": self.offset, "size": self.k, "_source": READ, "track_total_hits": True}
         if self.is_zero:
             return {**window, "query": query, "sort": [{"id": "asc"}]}
-        script = {"source": _SCRIPTS[self.spec.metric], "params": {"query": self.vector}}
-        return {**window, "query": {"script_score": {"query": query, "script": script}}, "sort": BY_RANK}
+        return {**window, "query": exactly(self.spec.metric, "vector", self.vector, query), "sort": BY_RANK}
 
     def may_have_missed(self, answer: Mapping[str, Any]) -> bool:
         """Tell whether there were too few candidates, or more of the last hit's score may exist than were looked at."""
@@ -134,12 +128,31 @@ class _Window:
         return bool(answer["aggregations"]["worst"]["value"] >= last * (1 - 1e-6))
 
 
+def near(
+    connection: Connection, field: str, vector: Vector, depth: int, ef: int | None, filter: Query = EVERYTHING
+) -> Query:
+    """Find candidates by the index over a field."""
+    candidates = min(max(ef or _DEFAULT_EF, depth * _OVERSAMPLING, depth + _EXTRA), MAX_WINDOW)
+    knn: dict[str, object] = {"field": field, "query_vector": vector, "num_candidates": candidates}
+    if connection.version >= _K_SINCE:
+        knn["k"] = candidates
+    if filter != EVERYTHING:
+        knn["filter"] = filter
+    return {"knn": knn}
+
+
+def exactly(metric: Metric, field: str, vector: Vector, query: Query) -> Query:
+    """Score what a query matches by the vectors as written; `score_of` turns the scores around."""
+    script = {"source": _SCRIPTS[metric], "params": {"query": vector, "field": field}}
+    return {"script_score": {"query": query, "script": script}}
+
+
 def _hits(metric: Metric, answer: Mapping[str, Any]) -> list[Hit]:
-    hits = [Hit(document(hit), _score(metric, hit["_score"])) for hit in answer["hits"]["hits"]]
+    hits = [Hit(document(hit), score_of(metric, hit["_score"])) for hit in answer["hits"]["hits"]]
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 
-def _score(metric: Metric, given: float | None) -> float:
+def score_of(metric: Metric, given: float | None) -> float:
     """Turn a script's score around; searches by id have none, and score 0."""
     if given is None:
         return 0.0
