@@ -12,12 +12,15 @@ from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
+from qvec.foreign import SupportsLayout
 from qvec.fusion import FusionSpec
+from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_elasticsearch import hybrid, load, reading, rows, schema
 from qvec_elasticsearch.connection import Connection, open_server
 from qvec_elasticsearch.filters import compile_filter
+from qvec_elasticsearch.foreign import ForeignIndexes
 from qvec_elasticsearch.lexical import Keywords
 from qvec_elasticsearch.loading import Loads
 from qvec_elasticsearch.schema import Index
@@ -25,7 +28,7 @@ from qvec_elasticsearch.search import Nearest, check_window
 from qvec_elasticsearch.trips import Window, together
 
 
-class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
+class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLayout):
     """Keep collections in Elasticsearch; that of ``books`` is behind the alias ``qvec_books``. No other is touched.
 
     Args:
@@ -71,6 +74,10 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange):
         if not self._connection.closed:
             self._loads.close()
         self._connection.close()
+
+    def with_layout(self, layout: Layout) -> ForeignIndexes:
+        """Return an adapter for indexes that another program made; it owns this one's connection."""
+        return ForeignIndexes(self._connection, layout)
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make an index."""
