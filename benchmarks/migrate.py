@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 
+from benchmarks.embed.shapes import write_model
 from benchmarks.migrate_text import pieces
 from benchmarks.report import table, write
 from qvec.embedder import Embedder
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("what", choices=["rate", "memory", "trigger", "all"], nargs="?", default="all")
     parser.add_argument("--rows", type=int, default=100_000, help="of the table whose backfill is measured")
     parser.add_argument("--model", default="bundled")
+    parser.add_argument("--transformer-rows", type=int, default=2_000, help="that a transformer embeds; 0: none")
     parser.add_argument("--loop-rows", type=int, default=2_000, help="rows that the plain loop embeds")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="for memory")
     parser.add_argument("--seconds", type=float, default=5.0, help="of writing, each round, with and without trigger")
@@ -77,27 +79,37 @@ def fill(url: str, rows: Iterator[tuple[object, ...]]) -> int:
 
 
 def rate(options: argparse.Namespace) -> list[Row]:
-    """Backfill real text, embed the same text without a database, and by the loop that most people write."""
-    embedder = load_embedder(options.model)
+    """Backfill real text, embed the same text without a database, and by the loop that most people write.
+
+    By a model that costs little, and by a transformer of random weights: its speed is that of a small real one.
+    """
+    found = [_rate(options.model, load_embedder(options.model), options.rows, options.loop_rows)]
+    if options.transformer_rows:
+        with tempfile.TemporaryDirectory() as folder:
+            place = write_model(Path(folder), "small", device="cpu", dtype="float32", seed=options.seed)
+            model = load_embedder(str(place))
+            loop_rows = min(options.loop_rows, options.transformer_rows // 4)
+            found.append(_rate("qwen3, 3 layers of 256", model, options.transformer_rows, loop_rows))
+    return found
+
+
+def _rate(name: str, embedder: Embedder, rows: int, loop_rows: int) -> Row:
     with server() as url:
-        count = fill(url, pieces(options.rows))
+        count = fill(url, pieces(rows))
         with psycopg.connect(url) as db:
             texts = [text for (text,) in db.execute("SELECT text FROM t ORDER BY id")]
         sample = texts[:: max(1, count // 20_000)]
         own = [_own_rate(embedder, sample)]
         spent, indexed = _attach(url, embedder)
         own.append(_own_rate(embedder, sample))
-        loop = _loop_rate(url, embedder, options.loop_rows)
+        loop = _loop_rate(url, embedder, loop_rows)
     alone = float(np.mean(own))
     backfill = count / spent
-    return [
-        {
-            "model": options.model, "dim": embedder.dim, "rows": count,
-            "mean_characters": float(np.mean([*map(len, texts)])),
-            "embedder_rows_s": alone, "backfill_rows_s": backfill, "backfill_of_embedder": backfill / alone,
-            "loop_rows_s": loop, "backfill_is_times_loop": backfill / loop, "index_s": indexed,
-        }
-    ]  # fmt: skip
+    return {
+        "model": name, "dim": embedder.dim, "rows": count, "mean_characters": float(np.mean([*map(len, texts)])),
+        "embedder_rows_s": alone, "backfill_rows_s": backfill, "backfill_of_embedder": backfill / alone,
+        "loop_rows_s": loop, "backfill_is_times_loop": backfill / loop, "index_s": indexed,
+    }  # fmt: skip
 
 
 def _own_rate(embedder: Embedder, texts: Sequence[str]) -> float:
