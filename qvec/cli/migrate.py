@@ -15,11 +15,12 @@ import click
 
 from qvec.cli.migrate_sync import sync
 from qvec.cli.options import database_options, model_options, write_json
+from qvec.cli.plan_lines import plan_lines
 from qvec.cli.stopping import by_batches
 
 if TYPE_CHECKING:
     from qvec.config import Settings
-    from qvec.migrate import CopyJob, CopyProgress, FieldMap, Plan
+    from qvec.migrate import CopyJob, CopyProgress, FieldMap
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SHOWN = 10
@@ -189,7 +190,7 @@ def plan(
         sample=sample,
         seconds=seconds,
     )
-    _tell(asdict(found), _plan_lines(found), as_json=as_json)
+    _tell(asdict(found), plan_lines(found), as_json=as_json)
 
 
 @migrate.command()
@@ -314,23 +315,6 @@ def _fields(key: Sequence[str], text: str, metadata: Sequence[str]) -> FieldMap:
     from qvec.migrate import FieldMap
 
     return FieldMap(tuple(key), text.replace("\\n", "\n"), tuple(metadata) or None)
-
-
-def _plan_lines(found: Plan) -> Iterable[str]:
-    mean, longest = found.characters
-    yield f"{found.source}: {found.rows:,} rows, {found.bad:,} of them bad; {found.sampled:,} sampled"
-    for key, value in found.facts.items():
-        yield f"  {key}: {value}"
-    yield f"  texts of {mean:,.0f} characters, the longest sampled {longest:,}; {found.cut:.1%} over the model's window"
-    rate = f"{found.tokens_per_second:,.0f} a second here: {found.hours:,.2f} hours"
-    yield f"{found.model}: {found.tokens:,} tokens, {rate}"
-    if found.cost is not None:
-        yield f"  at the price given: {found.cost:,.2f}"
-    yield f"{'dim':>6} {'float32':>16} {'+ HNSW':>16} {'halfvec':>16} {'+ HNSW':>16}   bytes"
-    for item in found.storage:
-        indexes = [f"{size:,}" if size is not None else "-" for size in (item.float32_index, item.halfvec_index)]
-        yield f"{item.dim:>6} {item.float32:>16,} {indexes[0]:>16} {item.halfvec:>16,} {indexes[1]:>16}"
-    yield from (f"warning: {line}" for line in found.warnings)
 
 
 def _tell(facts: object, lines: Iterable[str], *, as_json: bool) -> None:
