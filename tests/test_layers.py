@@ -28,7 +28,7 @@ LEVELS = {
         "tsvector",
         "facts",
     },
-    2: {"adapter", "embedder", "reranker", "foreign"},
+    2: {"adapter", "attaching", "embedder", "reranker", "foreign"},
     3: {"memory", "registry", "config", "long_text", "passport", "embedders", "rerankers", "tuned", "code"},
     4: {
         "ranking",

@@ -18,6 +18,7 @@ from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_elasticsearch import hybrid, load, reading, rows, schema
+from qvec_elasticsearch.attachments import Attachments
 from qvec_elasticsearch.connection import Connection, open_server
 from qvec_elasticsearch.filters import compile_filter
 from qvec_elasticsearch.foreign import ForeignIndexes
@@ -28,7 +29,7 @@ from qvec_elasticsearch.search import Nearest, check_window
 from qvec_elasticsearch.trips import Window, together
 
 
-class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLayout):
+class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLayout, Attachments):
     """Keep collections in Elasticsearch; that of ``books`` is behind the alias ``qvec_books``. No other is touched.
 
     Args:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qvec.cli.migrate_index import attach_index
 from qvec.cli.migrate_options import (
     Progress,
     carry_options,
@@ -44,6 +45,7 @@ def migrate() -> None:
 migrate.add_command(verify_command)
 migrate.add_command(undo_command)
 migrate.add_command(swap_command)
+migrate.add_command(attach_index)
 
 
 @migrate.command()

@@ -3,6 +3,7 @@
 from qvec.migrate.copying import CopyJob, CopyPlan, CopyProgress, CopyReport, copy, copy_errors, plan_copy, undo_copy
 from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
+from qvec.migrate.index_attach import IndexJob, attach_index, detach_index, layout_of, plan_attach_index
 from qvec.migrate.jobs import Attached, plan_undo, undo, verify
 from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
 from qvec.migrate.pg_sync import SyncReport, follow, sync, sync_status
@@ -21,6 +22,7 @@ __all__ = [
     "CopyReport",
     "Difference",
     "FieldMap",
+    "IndexJob",
     "MigrationError",
     "Plan",
     "Storage",
@@ -30,13 +32,17 @@ __all__ = [
     "VerificationError",
     "VerifyReport",
     "attach",
+    "attach_index",
     "copy",
     "copy_errors",
     "detach",
+    "detach_index",
     "end_swap",
     "follow",
+    "layout_of",
     "plan",
     "plan_attach",
+    "plan_attach_index",
     "plan_copy",
     "plan_detach",
     "plan_swap",

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from qvec.embedder import Embedder
 from qvec.migrate.copy_verify import verify_copy
 from qvec.migrate.copying import CopyJob, plan_undo_copy, undo_copy
+from qvec.migrate.index_attach import detach_index, plan_detach_index, verify_index
 from qvec.migrate.pg_attach import detach, plan_detach
 from qvec.migrate.pg_verify import verify_attached
 from qvec.migrate.verifying import Difference, VerifyReport
@@ -16,17 +17,22 @@ from qvec.migrate.verifying import Difference, VerifyReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
-    """A table that was attached.
+    """A table or an index that was attached.
 
     Attributes:
         url: of its database.
-        collection: the name that it is searched by.
+        collection: the name that a table is searched by, or that of an index.
         embedder: its model, loaded already; None loads the one of the collection.
     """
 
     url: str
     collection: str
     embedder: Embedder | None = None
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it is an index, not a PostgreSQL table."""
+        return not self.url.startswith(("postgres", "pgvector"))
 
 
 Job: TypeAlias = CopyJob | Attached
@@ -49,13 +55,16 @@ def verify(job: Job, *, told: Callable[[Difference], None] | None = None) -> Ver
     """
     if isinstance(job, CopyJob):
         return verify_copy(job, told=told)
+    if job.is_index:
+        return verify_index(job.url, job.collection, embedder=job.embedder, told=told)
     return verify_attached(job.url, job.collection, embedder=job.embedder, told=told)
 
 
 def undo(job: Job) -> list[str]:
     """Take away all that a migration made; its source is as it was before.
 
-    A copy's collection is dropped only when the copy made it.
+    A copy's collection is dropped only when the copy made it. Elasticsearch removes no field from a mapping: an index
+    keeps the two that it was given, without values.
 
     Args:
         job: the copy as it was given to `copy`, or what was attached.
@@ -70,6 +79,8 @@ def undo(job: Job) -> list[str]:
     steps = plan_undo(job)
     if isinstance(job, CopyJob):
         undo_copy(job)
+    elif job.is_index:
+        detach_index(job.url, job.collection)
     else:
         detach(job.url, job.collection)
     return steps
@@ -81,4 +92,7 @@ def plan_undo(job: Job) -> list[str]:
     Raises:
         QvecError: as `undo` says.
     """
-    return plan_undo_copy(job) if isinstance(job, CopyJob) else plan_detach(job.url, job.collection)
+    if isinstance(job, CopyJob):
+        return plan_undo_copy(job)
+    plan = plan_detach_index if job.is_index else plan_detach
+    return plan(job.url, job.collection)
