@@ -1,7 +1,7 @@
 """LangChain's stores of each database, qvec's and the peers', opened to be measured by `benchmarks.frameworks`.
 
-Each peer is compared with the store of ours that has the same kind of index. `finish` brings all to one state: the index
-is built, and what was written can be read, and on Milvus Lite is in the file.
+Each peer is compared with the store of ours that has the same kind of index. `finish` brings all to one state: the
+index is built, and what was written can be read, and on Milvus Lite is in the file.
 """
 
 from __future__ import annotations
