@@ -1,8 +1,8 @@
 """Keyword, vector and hybrid search by qvec and by each framework's own: ``python -m benchmarks.framework_quality``.
 
 The sets lie in the folder QVEC_SHARED_DATA names; all ask the same sample of queries over the whole corpus, by the same
-model. What the frameworks lose is shown by itself, too: qvec's dense search without the query's instruction, without the
-newlines, without both.
+model. What the frameworks lose is shown by itself, too: qvec's dense search without the query's instruction, without
+the newlines, without both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qvec.registry import load_embedder
 from qvec.retrieval import Mode
 
 # SciFact's test split is what BEIR reports on.
-SETS: dict[str, str | None] = {"hutool_zh": None, "pyhow_zh": None, "scifact": None, "pyfaq": None}
+SETS: dict[str, str | None] = {"hutool_zh": None, "pyhow_zh": None, "scifact": "test", "pyfaq": None}
 MODES: tuple[Mode, ...] = ("lexical", "dense", "hybrid")
 K = 10
 Row = dict[str, object]
