@@ -31,6 +31,7 @@ LEVELS = {
     2: {"adapter", "attaching", "embedder", "reranker", "foreign"},
     3: {"memory", "registry", "config", "long_text", "passport", "embedders", "rerankers", "tuned", "code"},
     4: {
+        "opened",
         "ranking",
         "pages",
         "model_choice",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from qvec.adapter import Adapter
 from qvec.documents import content_digest
 from qvec.embedder import Embedder
-from qvec.migrate.copying import CopyJob, Opened, batches
+from qvec.migrate.copying import CopyJob, Opened
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.journal import Journal
-from qvec.migrate.source import Record
+from qvec.migrate.source import Record, batches
 from qvec.migrate.verifying import Difference, Findings, Sample, Seen, VerifyReport
 from qvec.migrate.writing import Batch, Preparer
 from qvec.types import Document, Vector

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -22,7 +21,7 @@ from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.journal import Journal
 from qvec.migrate.opening import open_source
-from qvec.migrate.source import Record, Source
+from qvec.migrate.source import Record, Source, batches
 from qvec.migrate.stated import stated_spec
 from qvec.migrate.vectors import Choice, choose
 from qvec.migrate.writing import Batch, Preparer, write
@@ -396,10 +395,3 @@ def _identity(job: CopyJob, source: Source, choice: Choice) -> dict[str, str]:
         "fields": repr(job.fields),
         "vectors": choice.said,
     }
-
-
-def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    """Take records by the batch."""
-    iterator = iter(records)
-    while batch := list(islice(iterator, size)):
-        yield batch
