@@ -34,7 +34,7 @@ class QueryKind(StrEnum):
     OTHER = "other"
 
 
-_CHINESE = Evidence(base=5.9, points=0.68, drop=50.0)
+_CHINESE = Evidence(base=7.5, points=1.2, drop=65.0)
 _ENGLISH = Evidence(base=7.6, lead=16.9, drop=58.5)
 EVIDENCE: dict[QueryKind, Evidence] = {
     QueryKind.CHINESE: _CHINESE,
