@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -289,7 +290,9 @@ def find_driver() -> object | None:
         return None
 
 
+@cache
 def _version() -> str:
+    """Read the version once: every hybrid search asks for the capabilities, and the metadata takes a millisecond."""
     for distribution in ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu"):
         try:
             return version(distribution)
