@@ -319,7 +319,7 @@ class Opened:
                 f"the collection {self.job.collection!r} is gone since the copy was broken off: use restart=True"
             )
         journal.note("made", "yes")
-        self.adapter.create_collection(choice.spec)
+        self.adapter.create_collection(choice.spec_for(self.adapter.capabilities))
 
 
 class _Run:
