@@ -31,6 +31,7 @@ LEVELS = {
         "ranking",
         "pages",
         "model_choice",
+        "embedding",
         "retrieval",
         "reranking",
         "prepare",
