@@ -35,6 +35,7 @@ LEVELS = {
         "ranking",
         "pages",
         "model_choice",
+        "embedding",
         "retrieval",
         "reranking",
         "prepare",
