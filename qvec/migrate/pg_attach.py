@@ -313,7 +313,7 @@ def _backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyPro
     read = 0
     with connection.engine.connect() as other, ThreadPoolExecutor(1, thread_name_prefix="qvec-attach") as writer:
         pending: Future[Outcome] | None = None
-        while found := _page(connection, table, last):
+        while found := page(connection, table, last):
             last = list(found[-1].key)
             made = rows.prepare(connection, found)
             _add(report, pending)
@@ -334,7 +334,8 @@ def _add(report: AttachReport, written: Future[Outcome] | None) -> None:
         report.unchanged += outcome.unchanged
 
 
-def _page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:
+def page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:
+    """Read the rows that follow a key; all of them begin at None."""
     values = {f"key_{at}": value for at, value in enumerate(last or [], 1)}
     found = run(connection, table.page(from_start=last is None), {**values, "size": _BATCH}).all()
     connection.rollback()

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -350,13 +349,12 @@ def tsvector(frequencies: Mapping[str, int]) -> str:
     return " ".join(f"{_lexeme(token)}:{_positions(count)}" for token, count in frequencies.items())
 
 
-@cache
 def _positions(count: int) -> str:
     return ",".join(map(str, [*range(1, min(count, _POSITIONS)), min(count, _MOST)]))
 
 
 def _lexeme(token: str) -> str:
-    if 4 * len(token) > _LONGEST and len(token.encode()) > _LONGEST:
+    if len(token.encode()) > _LONGEST:
         token = hashlib.sha256(token.encode()).hexdigest()
     return "'" + token.replace("\\", "\\\\").replace("'", "''") + "'"
 
