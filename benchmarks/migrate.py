@@ -24,6 +24,7 @@ from qvec.registry import load_embedder
 from qvec.types import IndexSpec
 
 BATCH = 256
+_WRITTEN_ROWS = 5_000
 Row = dict[str, object]
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--transformer-rows", type=int, default=2_000, help="that a transformer embeds; 0: none")
     parser.add_argument("--loop-rows", type=int, default=2_000, help="rows that the plain loop embeds")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="for memory")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of writing, each round, with and without trigger")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of writing, each round, with and without trigger")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--one", nargs=2, metavar=("URL", "ROWS"), help=argparse.SUPPRESS)
@@ -190,7 +191,7 @@ def trigger(options: argparse.Namespace) -> list[Row]:
     """Write single rows, a transaction each, with the trigger and without, in turns."""
     rows: list[Row] = []
     with server() as url:
-        fill(url, pieces(20_000))
+        fill(url, pieces(_WRITTEN_ROWS))
         times: dict[tuple[str, bool], list[float]] = {}
         for number in range(options.rounds):
             for has_trigger in (False, True) if number % 2 else (True, False):
@@ -227,7 +228,7 @@ def _written(url: str, seconds: float, seed: int) -> dict[str, list[float]]:
         deadline = time.perf_counter() + seconds
         while time.perf_counter() < deadline:
             for kind, statement in statements.items():
-                text, values = statement(int(chance.integers(20_000)))
+                text, values = statement(int(chance.integers(_WRITTEN_ROWS)))
                 started = time.perf_counter()
                 db.execute(text, values)
                 times[kind].append(time.perf_counter() - started)
