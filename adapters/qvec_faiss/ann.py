@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -109,10 +110,31 @@ def clone(ann: Ann) -> Ann:
     return Ann(faiss().clone_index(ann.index), ann.ids, ann.on_gpu)
 
 
-def extend(ann: Ann, connection: sqlite3.Connection, number: int, spec: CollectionSpec, seqs: Ints) -> Ann:
-    """Add documents from the store, a block at a time; the index given is not to be used any more."""
-    for start in range(0, len(seqs), _BLOCK):
-        block, vectors = read_vectors(connection, number, seqs[start : start + _BLOCK], spec.dim, spec.metric)
+def extend(
+    ann: Ann,
+    connection: sqlite3.Connection,
+    number: int,
+    spec: CollectionSpec,
+    seqs: Ints,
+    *,
+    size: int = _BLOCK,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Ann:
+    """Add documents from the store, a block of `size` at a time; the index given is not to be used any more.
+
+    Args:
+        ann: the index.
+        connection: to the store.
+        number: of the collection.
+        spec: of the collection.
+        seqs: ascending.
+        size: of a block; all cores wait for the last of them at its end.
+        go_on: is asked before each block.
+    """
+    for start in range(0, len(seqs), size):
+        if not go_on():
+            break
+        block, vectors = read_vectors(connection, number, seqs[start : start + size], spec.dim, spec.metric)
         ann.index.add_with_ids(vectors, block)
     return Ann(ann.index, faiss().vector_to_array(ann.index.id_map), ann.on_gpu)
 
