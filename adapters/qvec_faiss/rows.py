@@ -13,7 +13,7 @@ import numpy as np
 from qvec.filters import Filter
 from qvec.types import Batch, Document, Vector, Vectors
 from qvec_faiss.filters import compile_filter
-from qvec_faiss.lexical import counted, write_postings
+from qvec_faiss.lexical import Counted, counted, write_postings
 from qvec_faiss.mirror import Ints
 from qvec_faiss.schema import Connections, Entry
 
@@ -29,15 +29,13 @@ _AMONG = "(SELECT value FROM json_each(?))"
 class Prepared:
     """What can be worked out of documents before the write lock is taken."""
 
-    counts: list[dict[str, int]]
-    lengths: list[int]
+    tokens: Counted
     metadata: list[str]
 
 
 def prepare(documents: Sequence[Document]) -> Prepared:
     """Count tokens and write metadata as JSON."""
-    counts, lengths = counted(documents)
-    return Prepared(counts, lengths, [_write_json(document.metadata) for document in documents])
+    return Prepared(counted(documents), [_write_json(document.metadata) for document in documents])
 
 
 def replace(
@@ -53,14 +51,14 @@ def replace(
         (
             (seq, document.id, document.source, document.digest, document.text, metadata, length)
             for seq, document, metadata, length in zip(
-                seqs, documents, prepared.metadata, prepared.lengths, strict=True
+                seqs, documents, prepared.metadata, prepared.tokens.lengths, strict=True
             )
         ),
     )
     connection.executemany(
         f"INSERT INTO vectors_{number:d} VALUES (?, ?)", zip(seqs, vectors.astype("<f4", copy=False), strict=True)
     )
-    write_postings(connection, number, seqs, prepared.counts)
+    write_postings(connection, number, seqs, prepared.tokens)
 
 
 def delete(connection: sqlite3.Connection, number: int, ids: Sequence[str]) -> None:
