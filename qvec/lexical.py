@@ -78,6 +78,13 @@ def frequencies(text: str, cuts: Cuts[Form]) -> dict[Form, int]:
     return Counter(_tokens(text, cuts))
 
 
+def words(text: str) -> list[str]:
+    """Split a text into what `Cuts` cuts into tokens: words, and runs of CJK characters."""
+    if text.isascii():  # what the pattern would find, ten times faster
+        return text.encode().translate(_ASCII_WORDS).decode().split()
+    return _RUN.findall(_fold_accents(unicodedata.normalize("NFKC", text)))
+
+
 def idf(documents: int, containing: int) -> float:
     """Weigh a term by its rarity: ``ln(1 + (N - n + 0.5) / (n + 0.5))``, as Lucene does."""
     return math.log1p((documents - containing + 0.5) / (containing + 0.5))
@@ -89,13 +96,7 @@ def term_score(frequency: float, length: float, average_length: float) -> float:
 
 
 def _tokens(text: str, cuts: Cuts[Form]) -> Iterable[Form]:
-    return chain.from_iterable(map(cuts.__getitem__, _runs(text)))
-
-
-def _runs(text: str) -> list[str]:
-    if text.isascii():  # what the pattern would find, ten times faster
-        return text.encode().translate(_ASCII_WORDS).decode().split()
-    return _RUN.findall(_fold_accents(unicodedata.normalize("NFKC", text)))
+    return chain.from_iterable(map(cuts.__getitem__, words(text)))
 
 
 def _cut(run: str) -> tuple[str, ...]:
