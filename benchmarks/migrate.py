@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("what", choices=["rate", "memory", "trigger", "all"], nargs="?", default="all")
     parser.add_argument("--rows", type=int, default=100_000, help="of the table whose backfill is measured")
     parser.add_argument("--model", default="bundled")
-    parser.add_argument("--transformer-rows", type=int, default=2_000, help="that a transformer embeds; 0: none")
+    parser.add_argument("--transformer-rows", type=int, default=1_000, help="that a transformer embeds; 0: none")
     parser.add_argument("--loop-rows", type=int, default=2_000, help="rows that the plain loop embeds")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="for memory")
     parser.add_argument("--seconds", type=float, default=3.0, help="of writing, each round, with and without trigger")
@@ -84,19 +84,21 @@ def rate(options: argparse.Namespace) -> list[Row]:
 
     By a model that costs little, and by a transformer of random weights: its speed is that of a small real one.
     """
-    found = [_rate(options.model, load_embedder(options.model), options.rows, options.loop_rows)]
+    texts = pieces(options.rows)
+    found = [_rate(options.model, load_embedder(options.model), texts, options.loop_rows)]
     if options.transformer_rows:
         with tempfile.TemporaryDirectory() as folder:
             place = write_model(Path(folder), "small", device="cpu", dtype="float32", seed=options.seed)
             model = load_embedder(str(place))
             loop_rows = min(options.loop_rows, options.transformer_rows // 4)
-            found.append(_rate("qwen3, 3 layers of 256", model, options.transformer_rows, loop_rows))
+            texts = pieces(options.transformer_rows, only_library=True)
+            found.append(_rate("qwen3, 3 layers of 256", model, texts, loop_rows))
     return found
 
 
-def _rate(name: str, embedder: Embedder, rows: int, loop_rows: int) -> Row:
+def _rate(name: str, embedder: Embedder, rows: Iterator[tuple[object, ...]], loop_rows: int) -> Row:
     with server() as url:
-        count = fill(url, pieces(rows))
+        count = fill(url, rows)
         with psycopg.connect(url) as db:
             texts = [text for (text,) in db.execute("SELECT text FROM t ORDER BY id")]
         sample = texts[:: max(1, count // 20_000)]

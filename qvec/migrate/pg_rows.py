@@ -369,11 +369,16 @@ def _values(row: Row, cut: Sequence[Part], at: int, vector: Vector) -> dict[str,
         "tokens": tsvector(frequencies),
         "token_count": sum(frequencies.values()),
         "zero": not bool(np.any(vector)),
-        "embedding": str(vector.tolist()),
+        "embedding": vector_text(vector),
         "part_start": None if is_whole else start,
         "part_length": None if is_whole else len(part.text),
         "text": row.text,
     }
+
+
+def vector_text(vector: Vector) -> str:
+    """Write a vector as pgvector reads it; nine digits give float32 back whole, in half the time of repr."""
+    return f"[{','.join(['%.9g'] * len(vector))}]" % tuple(vector.tolist())
 
 
 def _pair(connection: sa.Connection, statement: str, values: Mapping[str, object]) -> tuple[int, int]:
