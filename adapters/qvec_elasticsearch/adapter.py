@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import ClassVar, NoReturn, Self
 
 import numpy as np
@@ -44,6 +45,7 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLa
         self._keywords = Keywords(connection)
         self._loads = Loads(connection)
         self._specs: dict[str, CollectionSpec] = {}
+        self._creating = Lock()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -83,19 +85,21 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLa
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make an index."""
         check_spec(spec, self.capabilities)
-        known = self._find(spec.name)
-        if known is None:
-            try:
-                with self._connection.use(spec.name) as client:
-                    if spec.analyzer is not None:
-                        schema.check_analyzer(self._connection, client, spec.analyzer)
-                    schema.create(self._connection, client, spec)
-                return
-            except CollectionExistsError:
-                # Another process was quicker, or there is an index of this name that is not ours: that raises.
-                known = self._find(spec.name)
-                if known is None:
-                    raise
+        # An index is found while another thread still makes it, and searched before its shard has started.
+        with self._creating:
+            known = self._find(spec.name)
+            if known is None:
+                try:
+                    with self._connection.use(spec.name) as client:
+                        if spec.analyzer is not None:
+                            schema.check_analyzer(self._connection, client, spec.analyzer)
+                        schema.create(self._connection, client, spec)
+                    return
+                except CollectionExistsError:
+                    # Another process was quicker, or there is an index of this name that is not ours: that raises.
+                    known = self._find(spec.name)
+                    if known is None:
+                        raise
         check_existing(known.spec, spec, exist_ok=exist_ok)
         self._loads.opened(known)
 
