@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -199,23 +200,21 @@ def search(
         selector = driver.IDSelectorBitmap(np.packbits(np.isin(ann.ids, allowed), bitorder="little"))
     # FAISS keeps the selector alive only when it is given to the constructor.
     scores, places = ann.inner.search(vectors, k, params=_parameters(driver, ann.inner, k, selector, ef))
-    return scores, np.where(places >= 0, ann.ids[places], -1)
-
-
-def rounded(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
-    """Turn FAISS' scores into ours, to six digits: equal vectors may differ in a float32's last bit."""
-    values = -np.sqrt(np.maximum(scores, 0)) if metric is Metric.L2 else scores
-    exact = values.astype(np.float64)
-    steps = 10.0 ** (5 - np.floor(np.log10(np.maximum(np.abs(exact), 1e-30))))
-    return np.asarray(np.rint(exact * steps) / steps, np.float64)
+    return scores, ann.ids[places] if (places[:, -1] >= 0).all() else np.where(places >= 0, ann.ids[places], -1)
 
 
 def _parameters(driver: Any, inner: Any, k: int, selector: Any, ef: int | None) -> Any:
     if isinstance(inner, driver.IndexHNSW):
-        return driver.SearchParametersHNSW(sel=selector, efSearch=max(ef or _DEFAULT_EF, k))
+        breadth = max(ef or _DEFAULT_EF, k)
+        return _breadth(breadth) if selector is None else driver.SearchParametersHNSW(sel=selector, efSearch=breadth)
     if isinstance(inner, driver.IndexIVF):
         return driver.SearchParametersIVF(sel=selector, nprobe=min(ef or _default_nprobe(inner), inner.nlist))
     return driver.SearchParameters(sel=selector)
+
+
+@lru_cache(maxsize=64)
+def _breadth(ef: int) -> Any:
+    return faiss().SearchParametersHNSW(efSearch=ef)
 
 
 def _built_for_gpu() -> bool:

@@ -15,7 +15,7 @@ from qvec_faiss.ann import Ann
 from qvec_faiss.growth import Growth, missing
 from qvec_faiss.mirror import Ints, Mirror, catch_up, prepared, read_vectors, with_vectors
 from qvec_faiss.schema import Connections, Entry
-from qvec_faiss.search import Ranked, exact, in_order, score
+from qvec_faiss.search import Ranked, best_first, exact, in_order, score
 
 _EXACT_SHARE = 0.05
 _EXACT_AT_MOST = 2000
@@ -159,7 +159,7 @@ class DenseLeg:
         for query, near, rough in zip(queries, found, scores, strict=True):
             complete = len(near) >= depth and bool(near[depth - 1] >= 0)  # what is not found is last
             if complete and not len(tail):
-                answers.append(in_order(near, ann.rounded(rough, entry.spec.metric), k, ids_of))
+                answers.append(best_first(near, rough, k, entry.spec.metric, ids_of))
                 continue
             # The graph was cut off by the filter, or some documents are not in it yet: look at the vectors themselves.
             chosen = np.union1d(near[near >= 0] if complete else inside, tail)
