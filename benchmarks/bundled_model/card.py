@@ -29,7 +29,8 @@ _SHIPPED = """\
 The shipped weights: the plan "bag" ran on 297,531 pairs from 543 packages (those of the list's first half), at first
 with 6,000 steps in view and from step 1,450 on with 4,500, its documents not thinned; "tune" ran on all pairs above.
 Weights to go back by (blend) were chosen by looking at cosqa, zh_pydoc, pyhow_zh, mbpp_zh, lancet_go and held_packages,
-and the lexical weights by all sets of the table and some of prose: those choices, though not the weights, have seen the evaluation sets.
+and the lexical weights by all sets of the table and some of prose: those choices, though not the weights, have seen the
+evaluation sets.
 """
 
 
