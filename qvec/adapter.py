@@ -53,8 +53,9 @@ class Adapter(Protocol):
         """Make an empty collection that remembers `spec`, passport included.
 
         Raises:
-            CollectionExistsError: it exists and `exist_ok` is false, or it exists with another dim or metric.
-            UnsupportedError: the dim, metric or index kind is beyond this database.
+            CollectionExistsError: it exists and `exist_ok` is false, or it exists with another dim, metric or analyzer.
+            UnsupportedError: the dim, metric, index kind or analyzer is beyond this database.
+            InvalidInputError: it has analyzers, but none of this name.
         """
 
     @abstractmethod
@@ -146,9 +147,10 @@ class Adapter(Protocol):
     def search_lexical(
         self, name: str, queries: Sequence[str], *, k: int, filter: Filter | None = None, offset: int = 0
     ) -> list[list[Hit]]:
-        """Return the best records of each query by BM25 over the tokens of `qvec.lexical`: best first, ties by id.
+        """Return the best records of each query by BM25 over the collection's words: best first, ties by id.
 
-        Only records that share a token with the query are hits.
+        The words are the tokens of `qvec.lexical`, or where the collection has an analyzer, what that makes of a text.
+        Only records that share a word with the query are hits.
 
         Raises:
             UnsupportedError: `capabilities.lexical` is false.
@@ -186,3 +188,22 @@ class SupportsHybrid(Protocol):
             offset: fused hits to skip.
             ef: as in `Adapter.search_dense`.
         """
+
+
+@runtime_checkable
+class SupportsExchange(Protocol):
+    """An adapter that lets two collections trade names, so that one takes another's place; inherit from it."""
+
+    @abstractmethod
+    def exchange(self, one: str, other: str) -> None:
+        """Give each of two collections the other's name, for all who read and write them.
+
+        What each holds stays with it, shape and passport included; a second call undoes the first.
+
+        Raises:
+            CollectionNotFoundError: one of the two is not there; nothing is changed then.
+        """
+
+    @abstractmethod
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Write the statements or requests that `exchange` would send."""

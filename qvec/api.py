@@ -9,8 +9,9 @@ from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.filters import Where
 from qvec.fusion import RANK_CONSTANT, Fusion, Scaling
+from qvec.long_text import LongText
 from qvec.pages import Hits
-from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.pipeline import IndexProgress, IndexReport
 from qvec.ranking import WINDOW
 from qvec.reranker import Reranker
 from qvec.reranking import DEPTH
@@ -25,10 +26,12 @@ def index(
     backend: str | None = None,
     model: str | None = None,
     dim: int | None = None,
+    device: str | None = None,
     embedder: Embedder | None = None,
+    analyzer: str | None = None,
     cache: bool | str | None = None,
     prune: bool = False,
-    long_text: LongText = "chunk",
+    long_text: LongText | None = None,
     progress: Callable[[IndexProgress], None] | None = None,
 ) -> IndexReport:
     """Bring a collection up to date with `docs`; make it when it is not there.
@@ -39,11 +42,15 @@ def index(
         backend: a URI, a backend's or a profile's name; None for the configured one, else FAISS under ``./.qvec``.
         model: the model's name; None takes the collection's own, else the default.
         dim: width to cut the model's vectors to.
-        embedder: a model that is loaded already, instead of `model` and `dim`.
+        device: where a model of torch computes, as `qvec.connect` says.
+        embedder: a model that is loaded already, instead of `model`, `dim` and `device`.
+        analyzer: the database's own that cuts texts and queries into words, such as PostgreSQL's and Elasticsearch's
+            ``"english"``, for a new collection; None takes the collection's own, else qvec's keyword tokens.
         cache: keep vectors, so that no text is embedded twice: True for the user's cache folder, a folder, or a
             ``redis://`` URL; None takes the configured one, else none.
         prune: delete the documents that `docs` does not mention.
-        long_text: cut a document that is too long into parts, or report it as failed.
+        long_text: what becomes of a document that is too long for the model: ``"chunk"``, ``"truncate"``, ``"pool"`` or
+            ``"error"``, as `Collection.index` says; a collection keeps to the one that it was made with.
         progress: called while the run goes on.
 
     Returns:
@@ -52,8 +59,8 @@ def index(
     Raises:
         QvecError: as `qvec.connect` and `Collection.index` say.
     """
-    with connect(backend, model=model, dim=dim, cache=cache) as database:
-        chosen = database.collection(collection, model=model, dim=dim, embedder=embedder)
+    with connect(backend, model=model, dim=dim, device=device, cache=cache) as database:
+        chosen = database.collection(collection, model=model, dim=dim, embedder=embedder, analyzer=analyzer)
         return chosen.index(docs, prune=prune, long_text=long_text, progress=progress)
 
 
@@ -79,6 +86,7 @@ def search(
     backend: str | None = None,
     model: str | None = None,
     dim: int | None = None,
+    device: str | None = None,
     embedder: Embedder | None = None,
     rerank: str | Reranker | None = None,
     rerank_depth: int = DEPTH,
@@ -108,7 +116,8 @@ def search(
         backend: a URI, a backend's or a profile's name; None for the configured one, else FAISS under ``./.qvec``.
         model: the model's name; None takes the collection's own.
         dim: width to cut the model's vectors to; None takes the collection's own.
-        embedder: a model that is loaded already, instead of `model` and `dim`.
+        device: where a model of torch computes, as `qvec.connect` says.
+        embedder: a model that is loaded already, instead of `model`, `dim` and `device`.
         rerank: a model that orders the first hits anew, by name or loaded.
         rerank_depth: hits that it scores at most; the others stand behind, as do those beyond the next two limits.
         rerank_tokens: tokens that it reads at most.
@@ -120,7 +129,7 @@ def search(
     Raises:
         QvecError: as `qvec.connect` and `Collection.search` say.
     """
-    with connect(backend, model=model, dim=dim) as database:
+    with connect(backend, model=model, dim=dim, device=device) as database:
         chosen = database.collection(collection, model=model, dim=dim, embedder=embedder)
         return chosen.search(
             query,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ def check_spec(spec: CollectionSpec, capabilities: Capabilities) -> None:
 
     Raises:
         InvalidInputError: its name is none that `check_name` takes, or its dim is below 1.
-        UnsupportedError: its dim, metric or index kind is beyond what the connection declares.
+        UnsupportedError: its dim, metric, index kind or analyzer is beyond what the connection declares.
     """
     check_name(spec.name)
     if spec.dim < 1:
@@ -51,13 +52,30 @@ def check_spec(spec: CollectionSpec, capabilities: Capabilities) -> None:
     if spec.index.kind not in {"auto", *capabilities.index_kinds}:
         known = ", ".join(capabilities.index_kinds)
         raise UnsupportedError(f"{capabilities.database} builds the indexes {known}, not {spec.index.kind}")
+    if spec.analyzer is not None and not capabilities.analyzers:
+        raise UnsupportedError(
+            f"{capabilities.database} has qvec's own keyword tokens and no analyzer {spec.analyzer!r}: "
+            "leave the analyzer out, or take a database that has one"
+        )
+
+
+def check_analyzer(analyzer: str, known: Sequence[str], database: str) -> None:
+    """Check that a database has an analyzer.
+
+    Raises:
+        InvalidInputError: it has none of this name; the nearest are offered.
+    """
+    if analyzer not in known:
+        near = difflib.get_close_matches(analyzer, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise InvalidInputError(f"{database} has no analyzer {analyzer!r}: {hint}It has {', '.join(known)}")
 
 
 def check_existing(known: CollectionSpec, spec: CollectionSpec, *, exist_ok: bool) -> None:
     """Check that a collection which is there already will do.
 
     Raises:
-        CollectionExistsError: `exist_ok` is false, or it has another dim or metric.
+        CollectionExistsError: `exist_ok` is false, or it has another dim, metric or analyzer.
     """
     if not exist_ok:
         raise CollectionExistsError(f"the collection {spec.name!r} exists; drop it first")
@@ -66,6 +84,16 @@ def check_existing(known: CollectionSpec, spec: CollectionSpec, *, exist_ok: boo
             f"the collection {spec.name!r} exists with dim {known.dim} and metric {known.metric}; "
             f"asked for dim {spec.dim} and metric {spec.metric}"
         )
+    if known.analyzer != spec.analyzer:
+        raise CollectionExistsError(
+            f"the collection {spec.name!r} exists with {analyzer_words(known.analyzer)}; "
+            f"asked for {analyzer_words(spec.analyzer)}"
+        )
+
+
+def analyzer_words(analyzer: str | None) -> str:
+    """Say how a collection cuts its texts into words."""
+    return "qvec's own keyword tokens" if analyzer is None else f"the analyzer {analyzer!r}"
 
 
 def check_batch(documents: Sequence[Document], vectors: Vectors, dim: int) -> Vectors:

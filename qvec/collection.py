@@ -9,28 +9,30 @@ from functools import cache
 
 import numpy as np
 
-from qvec import pipeline
+from qvec import pipeline, records
 from qvec.adapter import Adapter
 from qvec.checks import check_name, check_vectors
 from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
-from qvec.embedders.cache import CachedEmbedder
 from qvec.embedders.cache_store import VectorCache
 from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
-from qvec.lexical_weight import lexical_weight
+from qvec.lexical_weight import weighed
+from qvec.long_text import LongText, settle_policy
+from qvec.model_choice import ModelChoice
+from qvec.opened import Opened
 from qvec.pages import Hits, fingerprint, offset_of, page
-from qvec.passport import check_passport, passport_of
-from qvec.pipeline import IndexProgress, IndexReport, LongText
+from qvec.passport import passport_of
+from qvec.pipeline import IndexProgress, IndexReport
 from qvec.ranking import WINDOW
-from qvec.registry import DEFAULT_MODEL, load_embedder, load_reranker
+from qvec.registry import load_reranker
 from qvec.reranker import Reranker
 from qvec.reranking import DEPTH, Budget
 from qvec.reranking import rerank as reorder
 from qvec.retrieval import Group, Mode, Question, Wanted, check_query
-from qvec.types import CollectionSpec, Document, IndexSpec, LegName, Metric, Passport, Vector, Vectors
+from qvec.types import CollectionSpec, Document, Hit, IndexSpec, LegName, Metric, Vector, Vectors
 from qvec.where import to_filter
 
 
@@ -47,32 +49,25 @@ class Collection:
         name: str,
         *,
         executor: ThreadPoolExecutor,
-        model: str | None = None,
-        dim: int | None = None,
-        embedder: Embedder | None = None,
-        default_model: str | None = None,
-        default_dim: int | None = None,
+        choice: ModelChoice | None = None,
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
         chunker: str = "",
+        analyzer: str | None = None,
+        long_text: str | None = None,
         cache: VectorCache | None = None,
         default_ef: int | None = None,
     ) -> None:
         self.name = name if isinstance(adapter, ForeignAdapter) else check_name(name)
         self._adapter = adapter
         self._executor = executor
-        self._model = model
-        self._dim = dim
-        self._embedder = embedder
-        self._default_model = default_model
-        self._default_dim = default_dim
+        self._opened = Opened(adapter, self.name, choice=choice or ModelChoice(), analyzer=analyzer, cache=cache)
         self._metric = Metric(metric)
         self._index = index or IndexSpec()
         self._chunker = chunker
-        self._cache = cache
+        self._analyzer = analyzer
+        self._long_text = long_text
         self._default_ef = default_ef
-        self._checked = False
-        self._found_metric: Metric | None = None
         self._rerankers: dict[str, Reranker] = {}
 
     @property
@@ -88,26 +83,27 @@ class Collection:
             PassportMismatchError: the collection's vectors come from another model, dim or prompt.
             EmbeddingError: the model cannot be loaded.
         """
-        return self._open()
+        return self._opened.model()
 
-    def create(self) -> None:
+    def create(self, *, long_text: LongText | None = None) -> None:
         """Make the collection in the database when it is not there yet.
 
+        Args:
+            long_text: what it keeps to, as in `index`; None takes the configured policy, else ``"chunk"``.
+
         Raises:
-            UnsupportedError: the database cannot hold vectors of this dim or metric.
-            PassportMismatchError: it is there with another model, dim or prompt.
+            UnsupportedError: the database cannot hold vectors of this dim or metric, or has no analyzers.
+            InvalidInputError: the database has no analyzer of this name.
+            PassportMismatchError: it is there with another model, dim, prompt, analyzer or `long_text`.
         """
-        embedder = self._open()
-        passport = passport_of(embedder, chunker=self._chunker)
-        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport)
-        self._adapter.create_collection(spec, exist_ok=True)
+        self._create(long_text)
 
     def index(
         self,
         docs: Iterable[DocumentLike],
         *,
         prune: bool = False,
-        long_text: LongText = "chunk",
+        long_text: LongText | None = None,
         progress: Callable[[IndexProgress], None] | None = None,
     ) -> IndexReport:
         """Bring the collection up to date with `docs`: write what is new or changed, skip what is not.
@@ -117,8 +113,11 @@ class Collection:
         Args:
             docs: strings, dicts or Documents, consumed once and lazily; also a single one.
             prune: delete the documents that `docs` does not mention.
-            long_text: ``"chunk"`` cuts a document that is too long for the model or the database into parts, with ids
-                ``id#part1`` ..., and counts it as chunked; ``"error"`` reports it as failed.
+            long_text: of a document that is too long for the model (`IndexReport.long` names each): ``"chunk"`` stores
+                parts, with ids ``id#part1`` ...; ``"truncate"`` stores it whole and embeds what of it fits; ``"pool"``
+                stores it whole with the mean of its pieces' vectors; ``"error"`` reports it as failed. A collection
+                keeps to the policy that it was made with; None takes that, for a new one the configured, else
+                ``"chunk"``, which alone takes texts over the database's limit.
             progress: called from this thread while the run goes on.
 
         Returns:
@@ -126,14 +125,16 @@ class Collection:
 
         Raises:
             InvalidInputError: `prune` without a single document.
-            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt, or it keeps to
+                another `long_text`.
             BackendError: the database failed; a second run goes on from there.
         """
         if isinstance(docs, str | Mapping | Document):
             docs = [docs]
-        self.create()
+        self._opened.doubt()
+        policy = self._create(long_text)
         return pipeline.run(
-            self._adapter, self.name, self.embedder, docs, prune=prune, long_text=long_text, progress=progress
+            self._adapter, self.name, self.embedder, docs, prune=prune, long_text=policy, progress=progress
         )
 
     def upsert(self, documents: Sequence[Document], vectors: Vectors) -> None:
@@ -200,7 +201,7 @@ class Collection:
             offset: hits to skip.
             cursor: the `Hits.cursor` of the page before, instead of `offset`.
             fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score.
-            weights: of the legs; None gives the dense leg 1 and the lexical leg `qvec.lexical_weight.lexical_weight`.
+            weights: of the legs; None gives the dense leg 1, the lexical leg what `qvec.lexical_weight.weighed` says.
             rank_constant: of ``"rrf"``.
             scaling: of ``"linear"``: ``"min-max"`` or ``"z-score"``.
             window: how deep each leg counts, doubled until ``offset + k`` fit; None for all of it. The first hits stand
@@ -226,10 +227,13 @@ class Collection:
             FilterError: `where` cannot be read.
             UnsupportedError: the database has no keyword leg, and the mode needs it.
             CollectionNotFoundError: the collection is not there.
-            PassportMismatchError: the collection's vectors come from another model, dim or prompt.
+            PassportMismatchError: the collection's vectors come from another model, dim or prompt, or its words from
+                another analyzer.
         """
         if mode != "dense" or vector is None or rerank is not None:
             check_query(query)
+        if self._analyzer is not None:
+            self._opened.known()
         condition = to_filter(where)
         how = FusionSpec(method=fusion, weights=weights or {}, rank_constant=rank_constant, scaling=scaling)
         given = None if vector is None else bytes(np.asarray(vector, np.float64))
@@ -249,34 +253,34 @@ class Collection:
             explain=explain,
         )
 
-        rows = cache(lambda: self._query_rows(query, instruction, vector))
-        breadth = self._default_ef if ef is None else ef
-        asked = Question(self._adapter, self.name, query, rows, condition, breadth)
-        if mode == "hybrid" and weights is None:
-            how = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
-        if rerank is None or budget is None:
-            hits = asked.ranked(how, wanted, self._executor, self._known_metric)
-        else:
-            reranker = self._reranker(rerank)
+        def ask() -> list[Hit]:
+            rows = cache(lambda: self._query_rows(query, instruction, vector))
+            breadth = self._default_ef if ef is None else ef
+            asked = Question(self._adapter, self.name, query, rows, condition, breadth)
+            chosen = how
+            if mode == "hybrid" and weights is None:
+                chosen = weighed(how, query, model=self._opened.model_id(loads=vector is None))
+            if rerank is None or budget is None:
+                return asked.ranked(chosen, wanted, self._executor, lambda: self._opened.known().metric)
             head = replace(wanted, k=max(budget.depth, wanted.end), offset=0)
-            fused = asked.ranked(how, head, self._executor, self._known_metric)
-            hits = reorder(reranker, query, fused, budget, instruction=instruction)[wanted.offset : wanted.end]
+            fused = asked.ranked(chosen, head, self._executor, lambda: self._opened.known().metric)
+            best = reorder(self._reranker(rerank), query, fused, budget, instruction=instruction)
+            return best[wanted.offset : wanted.end]
+
+        if mode == "lexical" or vector is not None:
+            self._opened.look_again()
+        try:
+            hits = ask()
+        except InvalidInputError:
+            # The vector of the model before a swap; the next try takes the model after it.
+            if vector is not None or mode == "lexical" or not self._opened.is_replaced():
+                raise
+            hits = ask()
         return page(hits, k=k, offset=wanted.offset, question=question)
 
     def get(self, ids: str | Sequence[str]) -> list[Document]:
         """Return documents in the caller's order; one that was cut comes as its parts; unknown ids are skipped."""
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        found = {document.id: document for document in self._adapter.get(self.name, wanted)}
-        missing = [identity for identity in wanted if identity not in found]
-        parts: dict[str, list[Document]] = {}
-        if missing:
-            for part in self._adapter.get(self.name, list(self._adapter.digests(self.name, missing))):
-                parts.setdefault(part.source, []).append(part)
-        return [
-            document
-            for identity in wanted
-            for document in ([found[identity]] if identity in found else _in_order(parts.get(identity, [])))
-        ]
+        return records.read(self._adapter, self.name, [ids] if isinstance(ids, str) else list(ids))
 
     def delete(self, ids: str | Sequence[str] | None = None, *, where: Where = None) -> int:
         """Delete documents with all their parts, by id, by source or by filter; unknown ids are ignored.
@@ -291,19 +295,8 @@ class Collection:
         if (ids is None) == (condition is None):
             raise InvalidInputError("delete takes ids or where, one of the two")
         if ids is None:
-            gone = 0
-            for batch in self._adapter.scan(self.name, filter=condition):
-                records = [document.id for document in batch.documents]
-                self._adapter.delete(self.name, records)
-                gone += len(records)
-            self._adapter.refresh(self.name)
-            return gone
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        known = {document.id for document in self._adapter.get(self.name, wanted)}
-        records = sorted(known | set(self._adapter.digests(self.name, wanted)))
-        self._adapter.delete(self.name, records)
-        self._adapter.refresh(self.name)
-        return len(records)
+            return records.delete_matching(self._adapter, self.name, condition)
+        return records.delete(self._adapter, self.name, [ids] if isinstance(ids, str) else list(ids))
 
     def clear(self) -> None:
         """Delete all documents; the collection stays, with its shape and passport.
@@ -326,35 +319,31 @@ class Collection:
     def drop(self, *, missing_ok: bool = False) -> None:
         """Delete the collection with all that is in it."""
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
-        self._checked = False
-        self._found_metric = None
+        self._opened.forget()
+
+    def _create(self, long_text: LongText | None) -> LongText:
+        embedder = self._opened.model()
+        policy = settle_policy(long_text, None, default=self._long_text)
+        passport = passport_of(embedder, chunker=self._chunker, analyzer=self._opened.analyzer, long_text=policy)
+        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, self._opened.analyzer)
+        self._adapter.create_collection(spec, exist_ok=True)
+        return settle_policy(long_text, self.describe(), default=self._long_text)
 
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:
             return check_vectors(np.asarray(vector)[None], len(vector))
-        self._must_exist()
-        return self._open().encode_query([query], instruction=instruction)
-
-    def _model_id(self, vector: Sequence[float] | Vector | None) -> str:
-        if vector is None or self._embedder is not None:
-            return self._open().model_id
-        passport = self.describe().passport
-        return passport.model_id if passport else ""
-
-    def _known_metric(self) -> Metric:
-        if self._found_metric is None:
-            self._found_metric = self._adapter.describe_collection(self.name).metric
-        return self._found_metric
+        self._opened.check_there()
+        return self._opened.model().encode_query([query], instruction=instruction)
 
     def _dim_for(self, vectors: Vectors) -> int:
-        if self._embedder is not None:
+        if self._opened.embedder is not None:
             self.create()
-            return self._embedder.dim
+            return self._opened.embedder.dim
         try:
-            return self._adapter.describe_collection(self.name).dim
+            return self._opened.described().dim
         except CollectionNotFoundError:
-            dim = len(vectors[0]) if self._dim is None else self._dim
-            spec = CollectionSpec(self.name, dim, self._metric, self._index)
+            dim = len(vectors[0]) if self._opened.choice.dim is None else self._opened.choice.dim
+            spec = CollectionSpec(self.name, dim, self._metric, self._index, analyzer=self._analyzer)
             self._adapter.create_collection(spec, exist_ok=True)
             return dim
 
@@ -362,39 +351,3 @@ class Collection:
         if isinstance(rerank, str) and rerank not in self._rerankers:
             self._rerankers[rerank] = load_reranker(rerank)
         return self._rerankers[rerank] if isinstance(rerank, str) else rerank
-
-    def _must_exist(self) -> None:
-        if not self._checked:
-            self._adapter.describe_collection(self.name)
-
-    def _open(self) -> Embedder:
-        if self._checked and self._embedder is not None:
-            return self._embedder
-        try:
-            spec: CollectionSpec | None = self._adapter.describe_collection(self.name)
-        except CollectionNotFoundError:
-            spec = None
-        if self._embedder is None:
-            self._embedder = self._load(spec.passport if spec else None)
-        if self._cache is not None and not isinstance(self._embedder, CachedEmbedder):
-            self._embedder = CachedEmbedder(self._embedder, self._cache)
-        if spec:
-            check_passport(spec, self._embedder)
-            self._checked = True
-            self._found_metric = spec.metric
-        return self._embedder
-
-    def _load(self, passport: Passport | None) -> Embedder:
-        if isinstance(self._adapter, ForeignAdapter) and not (self._model or self._default_model):
-            raise InvalidInputError(
-                f"the vectors of {self.name!r} were made by another program: name their model with model=, and dim="
-            )
-        if passport is None:
-            model, dim = self._default_model or DEFAULT_MODEL, self._default_dim
-        else:
-            model, dim = passport.model_id, passport.dim
-        return load_embedder(self._model or model, dim=dim if self._dim is None else self._dim)
-
-
-def _in_order(parts: list[Document]) -> list[Document]:
-    return sorted(parts, key=lambda part: (len(part.id), part.id))

@@ -6,6 +6,8 @@ A configuration file::
     model = "bundled"
     dim = 256
     cache = true                 # keep vectors; or a folder, or redis://host:6379/0
+    device = "cuda:0,cuda:1"     # of models that run in torch
+    long_text = "pool"           # of new collections: chunk, truncate, pool or error
 
     [profiles.prod]              # --backend prod
     uri = "postgresql://me:${PGPASSWORD}@db.example.org/search"
@@ -15,7 +17,8 @@ A configuration file::
     [profiles.milvus]            # --backend milvus, instead of the embedded one
     uri = "milvus://localhost:19530"
 
-The environment has ``QVEC_BACKEND``, ``QVEC_MODEL``, ``QVEC_DIM`` and ``QVEC_CACHE``.
+A profile may have ``device`` and ``long_text`` too. The environment has ``QVEC_BACKEND``, ``QVEC_MODEL``, ``QVEC_DIM``,
+``QVEC_CACHE``, ``QVEC_DEVICE`` and ``QVEC_LONG_TEXT``.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from typing import TypeVar, cast
 from urllib.parse import quote
 
 from qvec.errors import ConfigError, UnknownAdapterError
+from qvec.long_text import LONG_TEXTS
 from qvec.registry import DEFAULT_MODEL, embedded_uri
 from qvec.uri import URI
 
@@ -41,6 +45,7 @@ Found = TypeVar("Found")
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:")
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_EITHER = ("device", "long_text")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -54,6 +59,8 @@ class Settings:
         dim: width to cut its vectors to; None for its own.
         files: the configuration files that were read.
         cache: folder or ``redis://`` URL where vectors are kept; None: they are not.
+        device: where models compute that have the choice.
+        long_text: of new collections.
     """
 
     uri: URI
@@ -61,6 +68,8 @@ class Settings:
     dim: int | None = None
     files: tuple[Path, ...] = ()
     cache: str | None = None
+    device: str | None = None
+    long_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,8 @@ class _Layer:
     model: str | None = None
     dim: int | None = None
     cache: bool | str | None = None
+    device: str | None = None
+    long_text: str | None = None
     profiles: Mapping[str, _Layer] = field(default_factory=dict)
 
 
@@ -115,7 +126,15 @@ def resolve(
     chosen = next(index for index, layer in enumerate(ranked) if layer.model)
     width = _first(ranked[: max(chosen, 1) + 1], lambda layer: layer.dim)
     kept = _cache_place([_Layer("argument", cache=cache), named, *layers], env)
-    return Settings(uri, cast(str, ranked[chosen].model), width, tuple(files), kept)
+    return Settings(
+        uri,
+        cast(str, ranked[chosen].model),
+        width,
+        tuple(files),
+        kept,
+        device=_first(ranked, lambda layer: layer.device),
+        long_text=_first(ranked, lambda layer: layer.long_text),
+    )
 
 
 def config_files(*, env: Mapping[str, str], cwd: Path) -> list[Path]:
@@ -193,6 +212,8 @@ def _environment(env: Mapping[str, str]) -> _Layer:
         model=env.get("QVEC_MODEL") or None,
         dim=int(dim) if dim else None,
         cache=_SWITCH.get(env.get("QVEC_CACHE", "").lower(), env.get("QVEC_CACHE")) if env.get("QVEC_CACHE") else None,
+        device=env.get("QVEC_DEVICE") or None,
+        long_text=_policy(env.get("QVEC_LONG_TEXT") or None, "QVEC_LONG_TEXT"),
     )
 
 
@@ -207,7 +228,7 @@ def _layer(path: Path) -> _Layer:
     if not isinstance(profiles, dict):
         raise ConfigError(f"{path}: profiles is {profiles!r}; takes tables, [profiles.name]")
     origin = str(path)
-    _check_keys(content, ("backend", "model", "dim", "cache"), origin)
+    _check_keys(content, ("backend", "model", "dim", "cache", *_EITHER), origin)
     cache = content.get("cache")
     return _Layer(
         origin,
@@ -215,6 +236,8 @@ def _layer(path: Path) -> _Layer:
         backend=_text(content, "backend", origin),
         model=_text(content, "model", origin),
         dim=_whole(content, "dim", origin),
+        device=_text(content, "device", origin),
+        long_text=_policy(_text(content, "long_text", origin), f"{origin}: long_text"),
         profiles={name: _profile(profile, f"{origin}: profiles.{name}") for name, profile in profiles.items()},
     )
 
@@ -222,12 +245,14 @@ def _layer(path: Path) -> _Layer:
 def _profile(content: object, origin: str) -> _Layer:
     if not isinstance(content, dict):
         raise ConfigError(f"{origin} is {content!r}; takes a table with uri, model, dim")
-    _check_keys(content, ("uri", "model", "dim"), origin)
+    _check_keys(content, ("uri", "model", "dim", *_EITHER), origin)
     return _Layer(
         origin,
         uri=_text(content, "uri", origin),
         model=_text(content, "model", origin),
         dim=_whole(content, "dim", origin),
+        device=_text(content, "device", origin),
+        long_text=_policy(_text(content, "long_text", origin), f"{origin}: long_text"),
     )
 
 
@@ -243,6 +268,12 @@ def _text(content: Mapping[str, object], key: str, origin: str) -> str | None:
     value = content.get(key)
     if value is not None and not (isinstance(value, str) and value):
         raise ConfigError(f"{origin}: {key} takes a string of at least one character, not {type(value).__name__}")
+    return value
+
+
+def _policy(value: str | None, origin: str) -> str | None:
+    if value is not None and value not in LONG_TEXTS:
+        raise ConfigError(f"{origin} takes {', '.join(LONG_TEXTS)}, not {value!r}")
     return value
 
 

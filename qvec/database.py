@@ -15,9 +15,9 @@ from qvec.collection import Collection
 from qvec.embedder import Embedder
 from qvec.embedders.cache import open_cache
 from qvec.embedders.cache_store import VectorCache
-from qvec.errors import UnsupportedError
-from qvec.foreign import SupportsLayout
+from qvec.foreign import with_layout
 from qvec.layouts import FieldMap, Layout, to_layout
+from qvec.model_choice import ModelChoice
 from qvec.registry import open_adapter
 from qvec.types import CollectionSpec, IndexSpec, Metric
 from qvec.uri import URI
@@ -31,6 +31,9 @@ class Database:
         model: name of the model for new collections; None for the default.
         dim: width to cut the model's vectors to; None for its own.
         cache: where vectors are kept, which this object then owns; None: they are not.
+        device: where models compute, as asked for; ``"cuda:0,cuda:1"`` names several.
+        default_device: where those models compute that have the choice.
+        long_text: of new collections, as `Collection.index` says; None for ``"chunk"``.
         tuned: collection -> breadth of its approximate search where the caller gives none.
     """
 
@@ -41,12 +44,18 @@ class Database:
         model: str | None = None,
         dim: int | None = None,
         cache: VectorCache | None = None,
+        device: str | None = None,
+        default_device: str | None = None,
+        long_text: str | None = None,
         tuned: Mapping[str, int] | None = None,
     ) -> None:
         self.adapter = adapter
         self._model = model
         self._dim = dim
         self._cache = cache
+        self._device = device
+        self._default_device = default_device
+        self._long_text = long_text
         self._tuned = dict(tuned or {})
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="qvec-search")
 
@@ -73,6 +82,7 @@ class Database:
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
         chunker: str = "",
+        analyzer: str | None = None,
     ) -> Collection:
         """Name a collection, which need not be there yet.
 
@@ -84,6 +94,8 @@ class Database:
             metric: for a new collection.
             index: for a new collection.
             chunker: what cuts the documents, to be noted in a new collection's passport.
+            analyzer: the database's own that cuts texts and queries into words (``"english"``), for a new collection,
+                instead of qvec's keyword tokens; `Capabilities.analyzers` names them. None takes the collection's own.
 
         Raises:
             InvalidInputError: the name cannot be used.
@@ -92,14 +104,20 @@ class Database:
             self.adapter,
             name,
             executor=self._executor,
-            model=model,
-            dim=dim,
-            embedder=embedder,
-            default_model=self._model,
-            default_dim=self._dim,
+            choice=ModelChoice(
+                model=model,
+                dim=dim,
+                embedder=embedder,
+                default_model=self._model,
+                default_dim=self._dim,
+                device=self._device,
+                default_device=self._default_device,
+            ),
             metric=metric,
             index=index,
             chunker=chunker,
+            analyzer=analyzer,
+            long_text=self._long_text,
             cache=self._cache,
             default_ef=self._tuned.get(name),
         )
@@ -130,6 +148,7 @@ def connect(
     *,
     model: str | None = None,
     dim: int | None = None,
+    device: str | None = None,
     cache: bool | str | None = None,
     layout: str | FieldMap | Layout | None = None,
 ) -> Database:
@@ -141,6 +160,8 @@ def connect(
             the user's configuration say.
         model: name of the model for new collections.
         dim: width to cut the model's vectors to.
+        device: where a model of torch computes: ``"cpu"``, ``"cuda:1"``, ``"mps"``, or several that share the work,
+            ``"cuda:0,cuda:1"``; None takes the configured one, else the best there is.
         cache: keep vectors, so that no text is embedded twice: True for the user's cache folder, a folder, or a
             ``redis://`` URL; None takes what ``QVEC_CACHE`` and the files say, else none.
         layout: read what another program wrote, where it lies: ``"langchain"``, ``"llamaindex"`` or a
@@ -161,17 +182,18 @@ def connect(
         adapter = open_adapter(settings.uri)
         if chosen is not None:
             # The configured model is for what qvec writes; only the caller knows whose another program's vectors are.
-            return Database(_with_layout(adapter, chosen), model=model, dim=dim, cache=kept)
-        return Database(adapter, model=settings.model, dim=settings.dim, cache=kept, tuned=choices)
+            return Database(with_layout(adapter, chosen), model=model, dim=dim, cache=kept, device=device)
+        return Database(
+            adapter,
+            model=settings.model,
+            dim=settings.dim,
+            cache=kept,
+            device=device,
+            default_device=settings.device,
+            long_text=settings.long_text,
+            tuned=choices,
+        )
     except BaseException:
         if kept is not None:
             kept.close()
         raise
-
-
-def _with_layout(adapter: Adapter, layout: Layout) -> Adapter:
-    if isinstance(adapter, SupportsLayout):
-        return adapter.with_layout(layout)
-    database = adapter.capabilities.database
-    adapter.close()
-    raise UnsupportedError(f"{database} reads no collections of other programs: open it without a layout")

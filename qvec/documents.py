@@ -71,7 +71,7 @@ def split_document(document: Document, fits: Callable[[Document], bool]) -> list
     if fits(document):
         return [document]
     source = document.source
-    texts = _pieces(document.text, lambda text: fits(replace(document, text=text)))
+    texts = break_up(document.text, lambda text: fits(replace(document, text=text)))
     return [
         replace(document, id=part_id(document.id, number), text=text, source=source)
         for number, text in enumerate(texts, 1)
@@ -88,7 +88,12 @@ def whole_id(record_id: str) -> str:
     return _PART_ID.sub("", record_id)
 
 
-def _pieces(text: str, fits: Callable[[str], bool]) -> list[str]:
+def break_up(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Cut a text into pieces that fit, at paragraphs, else lines, sentences, spaces, anywhere; blank pieces go.
+
+    Raises:
+        InvalidInputError: even a single character does not fit.
+    """
     done: list[str] = []
     waiting = [text]
     while waiting:

@@ -113,3 +113,16 @@ class ForeignAdapter(Adapter):
             "read-only: write with that program, or open the database without a layout and index into a collection "
             "of qvec's own"
         )
+
+
+def with_layout(adapter: Adapter, layout: Layout) -> Adapter:
+    """Read the collections of another program through an adapter.
+
+    Raises:
+        UnsupportedError: the adapter reads none; it is closed then.
+    """
+    if isinstance(adapter, SupportsLayout):
+        return adapter.with_layout(layout)
+    database = adapter.capabilities.database
+    adapter.close()
+    raise UnsupportedError(f"{database} reads no collections of other programs: open it without a layout")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from threading import RLock
 from typing import ClassVar, Self
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qvec import lexical
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsExchange
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import BackendConnectionError, CollectionNotFoundError
 from qvec.filters import Filter, matches
@@ -22,7 +23,7 @@ from qvec.uri import URI
 _CAPABILITIES = Capabilities(database="memory", embedded=True, persistent=False, index_kinds=("flat",))
 
 
-class MemoryAdapter(Adapter):
+class MemoryAdapter(Adapter, SupportsExchange):
     """Keep collections in this process; each connection is a store of its own and vanishes with it."""
 
     name: ClassVar[str] = "memory"
@@ -113,6 +114,17 @@ class MemoryAdapter(Adapter):
             table = self._table(name)
             for id in ids:
                 table.drop(id)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Trade the names under one lock."""
+        with self._lock:
+            first, second = self._table(one), self._table(other)
+            first.spec, second.spec = replace(first.spec, name=other), replace(second.spec, name=one)
+            self._tables[one], self._tables[other] = second, first
+
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Say it in words."""
+        return [f"{one} and {other} trade names"]
 
     def refresh(self, name: str) -> None:
         """Check that the collection is there; writes are searchable at once."""

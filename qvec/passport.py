@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from qvec.checks import analyzer_words
 from qvec.embedder import Embedder
 from qvec.errors import PassportMismatchError
 from qvec.lexical import LEXICAL_VERSION
 from qvec.types import CollectionSpec, Passport
 
 
-def passport_of(embedder: Embedder, *, chunker: str = "") -> Passport:
-    """Write the passport of a collection whose vectors come from `embedder`."""
+def passport_of(embedder: Embedder, *, chunker: str = "", analyzer: str | None = None, long_text: str = "") -> Passport:
+    """Write the passport of a collection whose vectors come from `embedder`, and its words from `analyzer` or qvec."""
     return Passport(
         model_id=embedder.model_id,
         revision=embedder.revision,
@@ -17,7 +18,8 @@ def passport_of(embedder: Embedder, *, chunker: str = "") -> Passport:
         pooling=embedder.pooling,
         prompt_digest=embedder.prompt_digest,
         chunker=chunker,
-        lexical_version=LEXICAL_VERSION,
+        lexical_version="" if analyzer else LEXICAL_VERSION,
+        long_text=long_text,
     )
 
 
@@ -41,6 +43,19 @@ def check_passport(spec: CollectionSpec, embedder: Embedder) -> None:
             f"collection {spec.name!r} was indexed with {_model(spec.passport)}, dim {spec.passport.dim}; "
             f"this call uses {_model(asked)}, dim {asked.dim} ({'; '.join(faults)}). "
             f"Open it with model={spec.passport.model_id!r}, dim={spec.passport.dim}, or index into a new collection"
+        )
+
+
+def check_analyzer(spec: CollectionSpec, analyzer: str | None) -> None:
+    """Compare a collection with the analyzer that a caller named; None takes the collection's.
+
+    Raises:
+        PassportMismatchError: names both.
+    """
+    if analyzer is not None and analyzer != spec.analyzer:
+        raise PassportMismatchError(
+            f"collection {spec.name!r} was indexed with {analyzer_words(spec.analyzer)}; this call names "
+            f"{analyzer_words(analyzer)}. Leave the analyzer out, or index into a new collection"
         )
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -21,10 +20,11 @@ from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.embedders.cache import CachedEmbedder
 from qvec.errors import EmbeddingError, EndpointError, InvalidInputError, PartialWriteError
+from qvec.long_text import DEFAULT_LONG_TEXT, LongDocument, LongText, Prepared, pool
+from qvec.passport import check_passport
 from qvec.prepare import Planner, Window
 from qvec.types import Document, Vectors
 
-LongText: TypeAlias = Literal["chunk", "error"]
 _IN_FLIGHT = 3
 
 
@@ -45,7 +45,8 @@ class IndexReport:
         added, updated, unchanged: documents.
         deleted: records that vanished from their source, or were pruned.
         chunked: documents that were over the model's window or the database's limit and were cut into parts.
-        embedded: texts that got their vectors.
+        long: id -> what was done to each written document that was over the model's window or the database's limit.
+        embedded: texts that got their vectors; a pooled document has several.
         cached: how many of these vectors came from the cache.
         failed: id, or ``docs[position]`` where there is none -> reason; such a document is as it was before.
         seconds: wall time.
@@ -56,6 +57,7 @@ class IndexReport:
     unchanged: int = 0
     deleted: int = 0
     chunked: int = 0
+    long: dict[str, LongDocument] = field(default_factory=dict)
     embedded: int = 0
     cached: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -66,12 +68,18 @@ class IndexReport:
         """Documents read."""
         return self.added + self.updated + self.unchanged + len(self.failed)
 
+    @property
+    def hit_rate(self) -> float:
+        """The share of the embedded texts whose vectors came from the cache; 0 where nothing was embedded."""
+        return self.cached / self.embedded if self.embedded else 0.0
+
 
 @dataclass(slots=True)
 class _Embedded:
     documents: list[Document]
     vectors: Vectors
     window: Window
+    texts: int
 
 
 def run(
@@ -81,7 +89,7 @@ def run(
     docs: Iterable[DocumentLike],
     *,
     prune: bool = False,
-    long_text: LongText = "chunk",
+    long_text: LongText = DEFAULT_LONG_TEXT,
     progress: Callable[[IndexProgress], None] | None = None,
 ) -> IndexReport:
     """Bring a collection up to date with `docs`.
@@ -92,11 +100,12 @@ def run(
         embedder: whose vectors the collection holds.
         docs: consumed once, lazily.
         prune: delete the records of every source that `docs` did not mention.
-        long_text: cut a document over the model's window or the database's limit, or report it as failed.
+        long_text: what becomes of a document over the model's window or the database's limit.
         progress: called from the caller's thread after each window.
 
     Raises:
         InvalidInputError: `prune` without a single document.
+        PassportMismatchError: the collection was swapped for one with another model's vectors meanwhile.
         BackendError: the database failed; what was written stays, and a second run goes on from there.
         EndpointError: the model's server failed; likewise.
     """
@@ -153,21 +162,38 @@ class _Run:
             progress(IndexProgress(read, self.report.embedded, self.written))
 
     def _embed(self, window: Window) -> _Embedded:
-        records = window.records
-        vectors, faults = _isolate(self._encode, records)
+        records, pieces = window.records, window.pieces
+        vectors, faults = _isolate(lambda some: self._encode(some, pieces), records)
         for position, reason in faults.items():
             window.fail(records[position], reason)
         good = [record for position, record in enumerate(records) if position not in faults]
         writable = {record.id for record in window.records}
         chosen = [row for row, record in enumerate(good) if record.id in writable]
         filled = np.concatenate(vectors)[chosen] if chosen else np.empty((0, self.embedder.dim), np.float32)
-        return _Embedded([good[row] for row in chosen], filled, window)
+        documents = [good[row] for row in chosen]
+        texts = sum(len(pieces[document.id].pieces) if document.id in pieces else 1 for document in documents)
+        return _Embedded(documents, filled, window, texts)
 
-    def _encode(self, records: Sequence[Document]) -> Vectors:
-        return self.embedder.encode_document([record.searchable_text for record in records])
+    def _encode(self, records: Sequence[Document], pieces: Mapping[str, Prepared]) -> Vectors:
+        texts = [
+            list(pieces[record.id].pieces) if record.id in pieces else [record.searchable_text] for record in records
+        ]
+        rows = self.embedder.encode_document([text for several in texts for text in several])
+        if len(rows) == len(records):
+            return rows
+        ends = np.cumsum([len(several) for several in texts])
+        return np.stack(
+            [
+                part[0] if len(part) == 1 else pool(part, pieces[record.id].weights)
+                for record, part in zip(records, np.split(rows, ends[:-1]), strict=True)
+            ]
+        )
 
     def _write(self, embedded: Future[_Embedded]) -> None:
         item = embedded.result()
+        if item.documents:
+            # A swap may have put a collection with another model's vectors in its place meanwhile.
+            check_passport(self.adapter.describe_collection(self.name), self.embedder)
         for start in range(0, len(item.documents), self.write_batch):
             documents = item.documents[start : start + self.write_batch]
             self._upsert(documents, item.vectors[start : start + self.write_batch], item.window)
@@ -175,7 +201,7 @@ class _Run:
 
     def _settle(self, item: _Embedded) -> None:
         self.report.unchanged += item.window.unchanged
-        self.report.embedded += len(item.documents)
+        self.report.embedded += item.texts
         for entry in item.window.entries:
             if entry.reason:
                 self.planner.give_up(entry)
@@ -183,6 +209,8 @@ class _Run:
             self.report.added += entry.is_new
             self.report.updated += not entry.is_new
             self.report.chunked += len(entry.records) > 1
+            if entry.prepared.long:
+                self.report.long[entry.document.id] = entry.prepared.long
 
     def _upsert(self, documents: list[Document], vectors: Vectors, window: Window) -> None:
         try:

@@ -1,35 +1,36 @@
-"""The first stage of indexing: read documents, find what is new or changed, cut what is too long."""
+"""The first stage of indexing: read documents, find what is new or changed, make it ready to be embedded."""
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from qvec.adapter import Adapter
-from qvec.checks import MAX_ID_BYTES
-from qvec.documents import DocumentLike, content_digest, part_id, split_document, to_document, whole_id
+from qvec.documents import DocumentLike, content_digest, part_id, to_document, whole_id
 from qvec.embedder import Embedder
 from qvec.errors import InvalidInputError, QvecError
+from qvec.long_text import LongText, LongTextRule, Prepared
 from qvec.types import Document
 
-log = logging.getLogger(__name__)
-
 WINDOW = 512
-_SPECIAL_TOKENS = 16
 
 
 @dataclass(slots=True)
 class Entry:
-    """A document that has to be written: its records (one, or its parts) and whether it is new."""
+    """A document that has to be written: as it was prepared, and whether it is new."""
 
     document: Document
-    records: list[Document]
+    prepared: Prepared
     is_new: bool
     reason: str = ""
+
+    @property
+    def records(self) -> list[Document]:
+        """What to write: the document, or its parts."""
+        return self.prepared.records
 
 
 @dataclass(slots=True)
@@ -44,6 +45,11 @@ class Window:
     def records(self) -> list[Document]:
         """All records to embed and write, of documents that have not failed."""
         return [record for entry in self.entries if not entry.reason for record in entry.records]
+
+    @property
+    def pieces(self) -> dict[str, Prepared]:
+        """Ids of records that are not embedded by their own text -> what is embedded instead."""
+        return {entry.records[0].id: entry.prepared for entry in self.entries if entry.prepared.pieces}
 
     def fail(self, record: Document, reason: str) -> None:
         """Give up on the document that a record belongs to."""
@@ -66,15 +72,14 @@ class Planner:
         name: str,
         embedder: Embedder,
         *,
-        long_text: Literal["chunk", "error"],
+        long_text: LongText,
         failed: dict[str, str],
     ) -> None:
         self.documents = 0
         self.failed = failed
         self._adapter = adapter
         self._name = name
-        self._embedder = embedder
-        self._long_text = long_text
+        self._rule = LongTextRule(embedder, long_text, max_text_bytes=adapter.capabilities.max_text_bytes)
         self._failed_ids: set[str] = set()
         self._seen = sqlite3.connect("")  # an empty name is a private database that spills to disk
         self._seen.executescript(
@@ -172,9 +177,9 @@ class Planner:
 
     def _enter(self, document: Document, digest: str, held: Mapping[str, str], window: Window) -> None:
         is_new = document.id not in held and part_id(document.id, 1) not in held
-        entry = Entry(document, [], is_new)
+        entry = Entry(document, Prepared([]), is_new)
         try:
-            entry.records = self._records(document, digest)
+            entry.prepared = self._prepare(document, digest)
         except QvecError as exc:
             entry.reason = str(exc)
             self.give_up(entry)
@@ -182,31 +187,13 @@ class Planner:
         self._keep(record.id for record in entry.records)
         window.entries.append(entry)
 
-    def _records(self, document: Document, digest: str) -> list[Document]:
-        if self._fits(document):
-            return [replace(document, digest=digest)]
-        if self._long_text == "error":
-            raise InvalidInputError(
-                f"it is over the model's window of {self._embedder.max_tokens} tokens or the database's text limit of "
-                f"{self._adapter.capabilities.max_text_bytes} bytes; chunk it, or index with long_text='chunk'"
-            )
-        parts = split_document(document, self._fits)
-        if len(parts[-1].id.encode()) > MAX_ID_BYTES:
-            raise InvalidInputError(f"its parts' ids would be longer than {MAX_ID_BYTES} bytes; take a shorter id")
-        log.info("document %s is too long for one record and was cut into %d parts", document.id, len(parts))
-        total = len(parts)
-        return [replace(part, digest=f"{digest}/{number}/{total}") for number, part in enumerate(parts, 1)]
-
-    def _fits(self, document: Document) -> bool:
-        limit = self._adapter.capabilities.max_text_bytes
-        text = document.searchable_text
-        size = len(text.encode())
-        if limit is not None and size > limit:
-            return False
-        # A tokenizer makes at most one token of a byte, so short texts need no count.
-        if size + _SPECIAL_TOKENS <= self._embedder.max_tokens:
-            return True
-        return self._embedder.count_tokens([text])[0] <= self._embedder.max_tokens
+    def _prepare(self, document: Document, digest: str) -> Prepared:
+        prepared = self._rule.prepare(document)
+        total = len(prepared.records)
+        if total == 1:
+            return replace(prepared, records=[replace(prepared.records[0], digest=digest)])
+        parts = enumerate(prepared.records, 1)
+        return replace(prepared, records=[replace(part, digest=f"{digest}/{number}/{total}") for number, part in parts])
 
     def _keep(self, ids: Iterable[str]) -> None:
         self._seen.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((record,) for record in ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
@@ -76,20 +77,42 @@ def embedded_uri(backend: str, folder: str | os.PathLike[str]) -> URI:
     return uri
 
 
-def load_embedder(model: str, *, dim: int | None = None) -> Embedder:
+def load_embedder(model: str, *, dim: int | None = None, device: str | None = None) -> Embedder:
     """Load a model by name.
 
     Args:
         model: a kind alone (``bundled``, ``hashing``), ``kind:name`` (``transformer:/models/qwen``), or a Hugging Face
             name or folder (``Qwen/Qwen3-Embedding-0.6B``), which is a transformer.
         dim: width to cut to; None keeps the model's own.
+        device: where torch computes, ``"cpu"``, ``"cuda:1"`` or ``"mps"``; several, ``"cuda:0,cuda:1"``, share the work
+            in a process each. None takes the best there is.
+
+    Raises:
+        ConfigError: no installed package provides the kind, or it runs on no device of ours.
+        EmbeddingError: the model cannot be loaded, or the device is not there.
+    """
+    maker, name = _embedder_maker(model)
+    places = [place.strip() for place in device.split(",")] if device is not None else []
+    if places and not _takes_device(maker):
+        raise ConfigError(
+            f"model {model!r} does not run in torch here, and takes no device: leave device={device!r} out"
+        )
+    if len(places) > 1:
+        spread = getattr(maker, "spread", None)
+        if spread is None:
+            raise ConfigError(f"model {model!r} takes one device, not {device!r}")
+        return cast(Embedder, spread(name, places, dim=dim))
+    options = {"dim": dim, **({"device": places[0]} if places else {})}
+    return cast(Embedder, maker(name, **options) if name else maker(**options))
+
+
+def takes_device(model: str) -> bool:
+    """Tell whether a model computes on a device that can be chosen.
 
     Raises:
         ConfigError: no installed package provides the kind.
-        EmbeddingError: the model cannot be loaded.
     """
-    maker, name = _model_maker(EMBEDDERS, "model", model, embedder_names(), "Qwen/Qwen3-Embedding-0.6B")
-    return cast(Embedder, maker(name, dim=dim) if name else maker(dim=dim))
+    return _takes_device(_embedder_maker(model)[0])
 
 
 def load_reranker(model: str) -> Reranker:
@@ -105,6 +128,14 @@ def load_reranker(model: str) -> Reranker:
     """
     maker, name = _model_maker(RERANKERS, "reranker", model, reranker_names(), "Qwen/Qwen3-Reranker-0.6B")
     return cast(Reranker, maker(name))
+
+
+def _embedder_maker(model: str) -> tuple[Callable[..., object], str]:
+    return _model_maker(EMBEDDERS, "model", model, embedder_names(), "Qwen/Qwen3-Embedding-0.6B")
+
+
+def _takes_device(maker: Callable[..., object]) -> bool:
+    return "device" in inspect.signature(maker).parameters
 
 
 def _model_maker(

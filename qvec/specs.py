@@ -24,4 +24,5 @@ def spec_from_form(form: Mapping[str, Any]) -> CollectionSpec:
         metric=Metric(form["metric"]),
         index=IndexSpec(**form["index"]),
         passport=Passport(**passport) if passport else None,
+        analyzer=form.get("analyzer"),
     )

@@ -74,6 +74,7 @@ class Leg:
         score: the leg's own score: similarity (dense), BM25 (lexical) or relevance (rerank; 0 when it was not scored).
         contribution: what the leg added to the fused score.
         note: what there is to say besides: a document that was cut, or why it was not scored.
+        weight: the leg's factor in the fusion.
     """
 
     name: LegName | Literal["rerank"]
@@ -81,6 +82,7 @@ class Leg:
     score: float
     contribution: float = 0.0
     note: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Passport:
         normalized: rows have unit length.
         chunker: name and version of what cut the documents.
         lexical_version: version of the keyword tokens.
+        long_text: what becomes of documents over the model's window; empty: ``"chunk"``.
     """
 
     model_id: str
@@ -154,17 +157,28 @@ class Passport:
     normalized: bool = True
     chunker: str = ""
     lexical_version: str = ""
+    long_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
-    """A collection's name and shape, as asked for or as the server reports it."""
+    """A collection's name and shape, as asked for or as the server reports it.
+
+    Attributes:
+        name: within its database.
+        dim: of the vectors.
+        metric: how they compare.
+        index: over the vectors.
+        passport: who made them; None where nobody said.
+        analyzer: the database's own that cuts texts and queries into words; None for the tokens of `qvec.lexical`.
+    """
 
     name: str
     dim: int
     metric: Metric = Metric.COSINE
     index: IndexSpec = IndexSpec()
     passport: Passport | None = None
+    analyzer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +194,7 @@ class Capabilities:
         max_dim: widest vector that can be indexed; None: no limit.
         max_text_bytes: longest text in UTF-8 bytes; None: no limit that matters.
         lexical: has a keyword leg.
+        analyzers: names of the database's own that a collection may take; the server may know more. Empty: it has none.
         write_batch: how many documents an ``upsert`` call takes best.
     """
 
@@ -191,6 +206,7 @@ class Capabilities:
     max_dim: int | None = None
     max_text_bytes: int | None = None
     lexical: bool = True
+    analyzers: tuple[str, ...] = ()
     write_batch: int = 1000
 
 

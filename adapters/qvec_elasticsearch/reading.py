@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -15,6 +15,7 @@ from qvec_elasticsearch.filters import Query, among
 from qvec_elasticsearch.rows import READ, document, matrix
 from qvec_elasticsearch.schema import alias_of
 
+Answer: TypeAlias = Mapping[str, Any]
 _SEARCHES_AT_ONCE = 50
 _MAX_BYTES = 8 * 2**20
 _IDS_AT_ONCE = 1000
@@ -25,16 +26,26 @@ _PAGE_NUMBERS = 2_000_000
 _KEEP = "5m"
 
 
-def ask(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Mapping[str, Any]]:
+def ask(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Answer]:
     """Send searches together; each answer stands where its search did."""
-    answers: list[Mapping[str, Any]] = []
+    answers = answers_of(connection, name, bodies)
+    for answer in answers:
+        if "error" in answer:
+            raise fault(answer["error"], answer.get("status", 0), connection.place, name)
+    return answers
+
+
+def answers_of(connection: Connection, name: str, bodies: Sequence[Query]) -> list[Answer]:
+    """Send searches together; an answer may be an error.
+
+    They count a term's rarity over all shards: one shard's own is another's. With one shard that costs nothing.
+    """
+    answers: list[Answer] = []
     for searches in _parts([orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY) for body in bodies]):
         with connection.use(name) as client:
-            found = client.msearch(index=alias_of(name), searches=searches)["responses"]
-        for answer in found:
-            if "error" in answer:
-                raise fault(answer["error"], answer.get("status", 0), connection.place, name)
-        answers += found
+            answers += client.msearch(index=alias_of(name), searches=searches, search_type="dfs_query_then_fetch")[
+                "responses"
+            ]
     return answers
 
 
@@ -105,28 +116,34 @@ def walk(connection: Connection, name: str, body: Query) -> Iterator[Mapping[str
 def pages(connection: Connection, spec: CollectionSpec, query: Query, size: int, *, vectors: bool) -> Iterator[Batch]:
     """Walk the records that a query matches, as they are at the first page."""
     limit = min(size, _MAX_PAGE, max(1, _PAGE_NUMBERS // spec.dim) if vectors else _MAX_PAGE)
-    with connection.use(spec.name) as client:
-        point = client.open_point_in_time(index=alias_of(spec.name), keep_alive=_KEEP)["id"]
+    body = {
+        "query": query,
+        "size": limit,
+        "sort": [{"_shard_doc": "asc"}],
+        "source_includes": READ,
+        "fields": [{"field": "vector"}] if vectors else None,
+    }
+    for hits in view(connection, alias_of(spec.name), spec.name, body):
+        yield Batch([document(hit) for hit in hits], matrix(hits, spec.dim) if vectors else None)
+
+
+def view(connection: Connection, index: str, name: str, body: Mapping[str, Any]) -> Iterator[list[Mapping[str, Any]]]:
+    """Read the hits of a search page by page, as they are at the first one; `name` is the collection in errors."""
+    with connection.use(name) as client:
+        point = client.open_point_in_time(index=index, keep_alive=_KEEP)["id"]
     try:
         after: list[Any] | None = None
         while True:
-            with connection.use(spec.name) as client:
+            with connection.use(name) as client:
                 answer = client.search(
-                    pit={"id": point, "keep_alive": _KEEP},
-                    query=query,
-                    size=limit,
-                    sort=[{"_shard_doc": "asc"}],
-                    search_after=after,
-                    source_includes=READ,
-                    fields=[{"field": "vector"}] if vectors else None,
-                    track_total_hits=False,
+                    pit={"id": point, "keep_alive": _KEEP}, search_after=after, track_total_hits=False, **body
                 )
             point = answer["pit_id"]
             hits = answer["hits"]["hits"]
             if hits:
                 after = hits[-1]["sort"]
-                yield Batch([document(hit) for hit in hits], matrix(hits, spec.dim) if vectors else None)
-            if len(hits) < limit:
+                yield hits
+            if len(hits) < body["size"]:
                 return
     finally:
         _close(connection, point)

@@ -12,21 +12,27 @@ import numpy as np
 import orjson
 
 from qvec.lexical import tokens
-from qvec.types import Document, Metric, Vectors
+from qvec.types import CollectionSpec, Document, Metric, Vectors
 from qvec_elasticsearch.facts import facts_of
+from qvec_elasticsearch.filters import Query
 
 READ = ["source", "digest", "text", "metadata"]
+_RECORD = "record"
+EVERY_RECORD: Query = {"term": {"facts": _RECORD}}
+"""Matches all by a term; a fact is a hash of 16 characters."""
+
 _LONGEST = 200
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def operations(
-    documents: Sequence[Document], vectors: Vectors, metric: Metric, *, as_base64: bool
+    documents: Sequence[Document], vectors: Vectors, spec: CollectionSpec, *, as_base64: bool
 ) -> Iterator[tuple[str, bytes]]:
     """Write documents as the lines of a bulk request, each with its id."""
     for document, vector in zip(documents, vectors, strict=True):
         row = _row(document)
-        if metric is Metric.COSINE and not vector.any():
+        row |= _words(document) if spec.analyzer is None else {"tokens": document.searchable_text}
+        if spec.metric is Metric.COSINE and not vector.any():
             # Elasticsearch refuses a vector of zeros where the similarity is the cosine.
             row["zero"] = True
         else:
@@ -66,15 +72,17 @@ def matrix(hits: Sequence[Mapping[str, Any]], dim: int) -> Vectors:
 
 def _row(document: Document) -> dict[str, object]:
     facts = facts_of(document.metadata)
-    words = [word(token) for token in tokens(document.searchable_text)]
     return {
         "id": document.id,
         "source": document.source,
         "digest": document.digest,
         "text": document.text,
         "metadata": _JSON.encode(document.metadata),
-        "tokens": " ".join(words),
-        "length": len(words),
-        "facts": sorted(facts.hashes),
+        "facts": sorted({_RECORD, *facts.hashes}),
         "order": sorted(facts.ordered),
     }
+
+
+def _words(document: Document) -> dict[str, object]:
+    words = [word(token) for token in tokens(document.searchable_text)]
+    return {"tokens": " ".join(words), "length": len(words)}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
-from elasticsearch import Elasticsearch
+from elasticsearch import BadRequestError, Elasticsearch
 
-from qvec.errors import CollectionExistsError
+from qvec.errors import CollectionExistsError, InvalidInputError
 from qvec.specs import spec_from_form, spec_to_json
 from qvec.types import Capabilities, CollectionSpec, Metric
 from qvec_elasticsearch.connection import Connection, Version
+from qvec_elasticsearch.errors import ours
 
 PREFIX = "qvec_"
 MAX_DIM = 4096
@@ -20,13 +23,25 @@ SIMILARITIES = {Metric.COSINE: "cosine", Metric.DOT: "max_inner_product", Metric
 BASE64_SINCE: Version = (9, 3)
 """From when a vector may be written as base64, a third of its digits and ten times as fast to read."""
 
-_FIRST = "-000001"
+RESTORE = "qvec_restore"
+"""The part of ``_meta`` with the settings from before a load."""
+
 _BBQ_SINCE: Version = (8, 18)
 _BBQ_FROM_DIM = 384
 _INT8_FROM_DIM = 64
 """Below, quantising saves little memory and loses neighbours."""
 
 _MAX_TOKEN = 1024
+
+_LANGUAGES = (
+    "arabic armenian basque bengali brazilian bulgarian catalan cjk czech danish dutch english estonian finnish french "
+    "galician german greek hindi hungarian indonesian irish italian latvian lithuanian norwegian persian portuguese "
+    "romanian russian sorani spanish swedish thai turkish"
+)
+ANALYZERS = (*_LANGUAGES.split(), "simple", "standard", "stop", "whitespace")
+"""What every server has; it takes those of its plugins as well, and says itself which it has not."""
+
+_SHORT_NAMES = {"icu": "icu_analyzer"}
 
 
 def alias_of(name: str) -> str:
@@ -47,6 +62,7 @@ def capabilities(number: str) -> Capabilities:
         persistent=True,
         index_kinds=("flat", "hnsw"),
         max_dim=MAX_DIM,
+        analyzers=ANALYZERS,
         write_batch=1000,
     )
 
@@ -59,15 +75,74 @@ def create(connection: Connection, client: Elasticsearch, spec: CollectionSpec) 
     """
     alias = alias_of(spec.name)
     client.indices.create(
-        index=alias + _FIRST,
+        index=_free_index(client, alias),
         aliases={alias: {}},
         settings=_settings(connection),
         mappings=_mapping(spec, connection.version),
     )
 
 
-def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
-    """Look up a collection's index and spec; None when it is not there.
+def _free_index(client: Elasticsearch, alias: str) -> str:
+    """Name an index for an alias: the first, unless one of that name has taken another collection's place."""
+    numbers = count(1)
+    while True:
+        index = f"{alias}-{next(numbers):06d}"
+        answer = client.options(ignore_status=404).indices.get_alias(index=index)
+        if answer.meta.status == 404 or alias in answer.body[index]["aliases"]:
+            return index
+
+
+def exchange_actions(one: str, first: str, other: str, second: str) -> list[dict[str, dict[str, object]]]:
+    """Write the alias actions with which two collections trade names, `first` being the index of `one`."""
+    pairs = ((first, one, other), (second, other, one))
+    taken: list[dict[str, dict[str, object]]] = [
+        {"remove": {"index": index, "alias": alias_of(was), "must_exist": True}} for index, was, _ in pairs
+    ]
+    given: list[dict[str, dict[str, object]]] = [
+        {"add": {"index": index, "alias": alias_of(to)}} for index, _, to in pairs
+    ]
+    return [*taken, *given]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index of ours.
+
+    Attributes:
+        name: its own, behind the alias.
+        spec: the collection's.
+        meta: all that its mapping carries.
+    """
+
+    name: str
+    spec: CollectionSpec
+    meta: Mapping[str, Any]
+
+    @property
+    def restore(self) -> Mapping[str, Any]:
+        """The settings from before a load, while they are others."""
+        found: Mapping[str, Any] = self.meta.get(RESTORE, {})
+        return found
+
+
+def check_analyzer(connection: Connection, client: Elasticsearch, analyzer: str) -> None:
+    """Ask the server whether it has an analyzer.
+
+    Raises:
+        InvalidInputError: it has not.
+    """
+    try:
+        client.indices.analyze(analyzer=_SHORT_NAMES.get(analyzer, analyzer), text="")
+    except BadRequestError as exc:
+        raise InvalidInputError(
+            f"Elasticsearch at {connection.place} has no analyzer {analyzer!r} ({ours(exc, connection.place)}). It has "
+            f"{', '.join(ANALYZERS)}; smartcn and icu come with the plugins analysis-smartcn and analysis-icu "
+            "(bin/elasticsearch-plugin install)"
+        ) from exc
+
+
+def find(client: Elasticsearch, name: str) -> Index | None:
+    """Look up a collection's index; None when it is not there.
 
     Raises:
         CollectionExistsError: there is such an index, but it is not qvec's.
@@ -79,7 +154,8 @@ def find(client: Elasticsearch, name: str) -> tuple[str, CollectionSpec] | None:
     spec = _spec(described["mappings"])
     if spec is None or len(answer.body) > 1 or index == alias_of(name):
         raise CollectionExistsError(f"Elasticsearch holds an index {index!r} that is not qvec's: take another name")
-    return index, spec
+    # The mapping knows the name that the index was made for.
+    return Index(index, replace(spec, name=name), described["mappings"]["_meta"])
 
 
 def names(client: Elasticsearch) -> list[str]:
@@ -106,8 +182,6 @@ def _settings(connection: Connection) -> dict[str, object]:
     return {
         "number_of_shards": connection.shards,
         **copies,
-        # Never by the clock: a load of small segments would be merged again and again. `refresh` says when.
-        "refresh_interval": "-1",
         "analysis": {
             "analyzer": {"qvec": {"type": "custom", "tokenizer": "qvec"}},
             "tokenizer": {"qvec": {"type": "whitespace", "max_token_length": _MAX_TOKEN}},
@@ -130,18 +204,19 @@ def _mapping(spec: CollectionSpec, version: Version) -> dict[str, object]:
             "metadata": kept,
             "facts": asked,
             "order": asked,
-            "tokens": {
-                "type": "text",
-                "analyzer": "qvec",
-                "similarity": "frequency",
-                "norms": False,
-                "index_options": "freqs",
-            },
+            "tokens": _tokens(spec.analyzer),
             "length": {"type": "integer", "index": False},
             "zero": {"type": "boolean", "doc_values": False},
             "vector": _vector(spec, version),
         },
     }
+
+
+def _tokens(analyzer: str | None) -> dict[str, object]:
+    field: dict[str, object] = {"type": "text", "index_options": "freqs"}
+    if analyzer is not None:
+        return {**field, "analyzer": _SHORT_NAMES.get(analyzer, analyzer)}
+    return {**field, "analyzer": "qvec", "similarity": "frequency", "norms": False}
 
 
 def _vector(spec: CollectionSpec, version: Version) -> dict[str, object]:

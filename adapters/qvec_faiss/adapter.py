@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from qvec.adapter import Adapter, SupportsHybrid
+from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError, MissingDriverError
 from qvec.filters import Filter
@@ -29,7 +30,7 @@ from qvec_faiss.search import in_order
 _DEVICES = ("auto", "cpu", "gpu")
 
 
-class FaissAdapter(Adapter, SupportsHybrid):
+class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
     """Keep collections in a folder; several processes may share it, and writers take turns.
 
     Args:
@@ -103,6 +104,16 @@ class FaissAdapter(Adapter, SupportsHybrid):
             if entry is not None:
                 schema.drop_tables(connection, entry)
                 self._dense.forget(entry)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Trade the names in one transaction; snapshots go by number and stay."""
+        with self._connections.write() as connection:
+            first, second = (schema.need(connection, name, self.folder) for name in (one, other))
+            schema.exchange(connection, first, second)
+
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Write the transaction."""
+        return ["BEGIN IMMEDIATE", *schema.EXCHANGE, "COMMIT"]
 
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from the catalogue."""
@@ -287,7 +298,9 @@ def find_driver() -> object | None:
         return None
 
 
+@cache
 def _version() -> str:
+    """Read the version once: every hybrid search asks for the capabilities, and the metadata takes a millisecond."""
     for distribution in ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu"):
         try:
             return version(distribution)

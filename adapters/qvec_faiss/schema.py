@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias, TypeVar
@@ -185,6 +185,28 @@ def drop_tables(connection: sqlite3.Connection, entry: Entry) -> None:
     connection.execute("DELETE FROM collections WHERE number = ?", (entry.number,))
     for name in _NAMES:
         connection.execute(f"DROP TABLE {name}_{entry.number:d}")
+
+
+EXCHANGE = (
+    # A name is unique at every moment: the first takes one meanwhile that no collection can have.
+    "UPDATE collections SET name = ' ' WHERE number = :one",
+    "UPDATE collections SET name = :one_name, spec = :other_spec WHERE number = :other",
+    "UPDATE collections SET name = :other_name, spec = :one_spec WHERE number = :one",
+)
+
+
+def exchange(connection: sqlite3.Connection, one: Entry, other: Entry) -> None:
+    """Let two collections trade names, inside a transaction."""
+    values: dict[str, int | str] = {
+        "one": one.number,
+        "other": other.number,
+        "one_name": one.spec.name,
+        "other_name": other.spec.name,
+        "one_spec": spec_to_json(replace(one.spec, name=other.spec.name)),
+        "other_spec": spec_to_json(replace(other.spec, name=one.spec.name)),
+    }
+    for statement in EXCHANGE:
+        connection.execute(statement, values)
 
 
 def find(connection: sqlite3.Connection, name: str) -> Entry | None:

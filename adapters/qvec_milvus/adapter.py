@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -11,38 +12,32 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, QvecError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
+from qvec.fusion import FusionSpec
 from qvec.layouts import Layout
-from qvec.lexical import query_terms
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
-from qvec_milvus import schema
-from qvec_milvus.bm25 import Keywords
+from qvec_milvus import analyzers, hybrid, naming, schema
 from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
-from qvec_milvus.keywords import BM25_SCALE, words
-from qvec_milvus.postings import in_terms, in_words
+from qvec_milvus.legs import READ_AT_ONCE, Found, Legs
 from qvec_milvus.reading import Reader
-from qvec_milvus.search import ranked
 from qvec_milvus.totals import PROPERTY as TOTAL_PROPERTY
 from qvec_milvus.totals import LiteTotals, ServerTotals
 
 Answer = TypeVar("Answer")
 _OPTIONS = frozenset({"token", "secure", "timeout"})
 _WRITE_BYTES = 32 * 2**20
-_READ_AT_ONCE = 500
-_DEFAULT_EF = 128
-_DEFAULT_NPROBE = 32
-_LEXICAL_TEXT = 15_000
-"""Keywords take up to 4.3 times the bytes of their text (a run such as ``a1b2c3``), and have the limit of 65,535."""
+_THREADS = 8
+"""So many searches of both legs run at the same time; further ones wait for a thread."""
 
 
-class MilvusAdapter(Adapter, SupportsLayout):
+class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
     """Keep collections in Milvus; each is a Milvus collection of the same name, described as ours.
 
     Args:
@@ -61,7 +56,8 @@ class MilvusAdapter(Adapter, SupportsLayout):
             else ServerTotals(self._reader)
         )
         self._creating = Lock()
-        self._keywords = Keywords(self._reader, self._totals, in_words if connection.is_lite else in_terms)
+        self._legs = Legs(connection, self._reader, self._totals)
+        self._second = ThreadPoolExecutor(_THREADS, thread_name_prefix="qvec-milvus")
 
     @property
     def capabilities(self) -> Capabilities:
@@ -72,7 +68,8 @@ class MilvusAdapter(Adapter, SupportsLayout):
             persistent=True,
             index_kinds=("flat", "hnsw", "ivf"),
             max_dim=32_768,
-            max_text_bytes=_max_text(self._connection.keywords),
+            analyzers=analyzers.names(self._connection),
+            max_text_bytes=schema.max_text(self._connection.keywords),
             write_batch=2000,
         )
 
@@ -105,6 +102,7 @@ class MilvusAdapter(Adapter, SupportsLayout):
 
     def close(self) -> None:
         """Let go of the server or the file."""
+        self._second.shutdown()
         self._connection.close()
 
     def with_layout(self, layout: Layout) -> ForeignCollections:
@@ -113,6 +111,8 @@ class MilvusAdapter(Adapter, SupportsLayout):
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make a Milvus collection with its indexes, and load it."""
+        if spec.analyzer is not None:
+            analyzers.check(self._connection, spec.analyzer, self.capabilities.database)
         check_spec(spec, self.capabilities)
         # Of two threads that create the same, Lite 3.2 fails one halfway.
         with self._creating, self._connection.use() as client:
@@ -140,7 +140,7 @@ class MilvusAdapter(Adapter, SupportsLayout):
             self._specs.pop(name, None)
             self._totals.forget(name)
             if self._describe(client, name) is not None:
-                client.drop_collection(name)
+                naming.drop(client, name)
             elif not missing_ok:
                 raise self._missing(name)
 
@@ -152,7 +152,23 @@ class MilvusAdapter(Adapter, SupportsLayout):
         """Name the collections that are described as ours."""
         with self._connection.use() as client:
             names = client.list_collections()
-            return sorted(name for name in names if schema.read(client.describe_collection(name)) is not None)
+            ours = (name for name in names if schema.read(client.describe_collection(name)) is not None)
+            return sorted(naming.alias_of(client, name) for name in ours)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Move the aliases, one request each; see `qvec_milvus.naming`."""
+        for name in (one, other):
+            self._look_up(name)
+        with self._connection.use() as client:
+            naming.exchange(client, one, other)
+        for name in (one, other):
+            self._specs.pop(name, None)
+            self._totals.forget(name)
+            self._connection.unsettled.add(name)
+
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Say the requests in words."""
+        return naming.steps(one, other)
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in calls of at most 32 MB."""
@@ -160,12 +176,13 @@ class MilvusAdapter(Adapter, SupportsLayout):
         checked = check_batch(documents, vectors, spec.dim)
         if not documents:
             return
-        rows = schema.rows(documents, checked, keywords, max_text=_max_text(keywords))
+        rows = schema.rows(documents, checked, keywords, max_text=schema.max_text(keywords), analyzer=spec.analyzer)
         tokens = sum(int(str(row.get("length", 0))) for row in rows)
         each = 4 * spec.dim + 1024
         start, size = 0, 0
         self._connection.unsettled.add(name)
-        with self._totals.changing(name, [row.id for row in documents], tokens), self._connection.use() as client:
+        ids, sources = [row.id for row in documents], [row.source for row in documents]
+        with self._totals.changing(name, ids, sources, tokens), self._connection.use() as client:
             for end, document in enumerate(documents):
                 size += each + 8 * len(document.text)
                 if size > _WRITE_BYTES and end > start:
@@ -177,9 +194,9 @@ class MilvusAdapter(Adapter, SupportsLayout):
         """Delete records by id."""
         self._spec(name)
         self._connection.unsettled.add(name)
-        for start in range(0, len(ids), _READ_AT_ONCE):
-            some = list(dict.fromkeys(ids[start : start + _READ_AT_ONCE]))
-            with self._totals.changing(name, some, 0), self._connection.use() as client:
+        for start in range(0, len(ids), READ_AT_ONCE):
+            some = list(dict.fromkeys(ids[start : start + READ_AT_ONCE]))
+            with self._totals.changing(name, some, (), 0), self._connection.use() as client:
                 client.delete(name, filter=among("id", some))
 
     def refresh(self, name: str) -> None:
@@ -207,6 +224,8 @@ class MilvusAdapter(Adapter, SupportsLayout):
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Read the digests of all records of these sources."""
+        if self._totals.are_new(name, sources):
+            return {}
         return {row["id"]: row["digest"] for row in self._among(name, "source", sources, ["id", "digest"])}
 
     def scan(
@@ -236,77 +255,66 @@ class MilvusAdapter(Adapter, SupportsLayout):
         check_k(k, offset)
 
         def ask(spec: CollectionSpec, _: KeywordForm) -> list[list[Hit]]:
-            return self._nearest(spec, check_vectors(vectors, spec.dim), k + offset, compile_filter(filter), ef)
+            rows, expression = check_vectors(vectors, spec.dim), compile_filter(filter)
+            found = self._legs.dense(spec, rows, k + offset, expression, ef, ids_alone=False)
+            return hybrid.hits_of(self._legs, name, found, offset=offset)
 
-        return [hits[offset:] for hits in self._read(name, ask)]
+        return self._read(name, ask)
 
     def search_lexical(
         self, name: str, queries: Sequence[str], *, k: int, filter: Filter | None = None, offset: int = 0
     ) -> list[list[Hit]]:
         """Search by BM25: Milvus' function on servers from 2.5, computed here on others and on Lite."""
         check_k(k, offset)
-        expression = compile_filter(filter)
 
-        def ask(_: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
-            if keywords == "function":
-                return [self._bm25(name, query, k + offset, expression)[offset:] for query in queries]
-            ranked = self._keywords.ranked(name, queries, expression)
-            tops = [each[offset : offset + k] for each in ranked]
-            ids = list(dict.fromkeys(id for top in tops for id, _ in top))
-            found = {row["id"]: schema.document(row) for row in self._among(name, "id", ids, schema.READ)}
-            return [[Hit(found[id], score) for id, score in top if id in found] for top in tops]
+        def ask(spec: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
+            depth, expression = k + offset, compile_filter(filter)
+            found = self._legs.lexical(spec, keywords, queries, depth, expression, ids_alone=False)
+            return hybrid.hits_of(self._legs, name, found, offset=offset)
 
         return self._read(name, ask)
 
-    def _nearest(
-        self, spec: CollectionSpec, queries: Vectors, depth: int, expression: str, ef: int | None
+    def search_hybrid(
+        self,
+        name: str,
+        queries: Sequence[str],
+        vectors: Vectors,
+        *,
+        how: FusionSpec,
+        window: int,
+        k: int,
+        filter: Filter | None = None,
+        offset: int = 0,
+        ef: int | None = None,
     ) -> list[list[Hit]]:
-        if not len(queries):
-            return []
-        kind = spec.index.kind if spec.index.kind != "auto" else self._connection.auto_kind
-        inner = {"hnsw": {"ef": ef or _DEFAULT_EF}, "ivf": {"nprobe": ef or _DEFAULT_NPROBE}}.get(kind, {})
-        with self._connection.use():
-            return ranked(
-                self._connection,
-                spec.name,
-                list(queries),
-                depth,
-                field="vector",
-                settings={"metric_type": schema.METRICS[spec.metric], "params": inner},
-                expression=expression,
-                score=_minus_root if spec.metric is Metric.L2 else float,
-                zeros=partial(self._zeros, spec.name, expression) if self._loses_zeros(spec) else None,
-            )
+        """Ask both legs, of a server at the same time, and read the documents of the page alone."""
+        check_k(k, offset)
+        check_k(window)
+        legs = self._legs
 
-    def _bm25(self, name: str, query: str, depth: int, expression: str) -> list[Hit]:
-        terms = query_terms(query)
-        if not terms:
-            return []
-        with self._connection.use():
-            return ranked(
-                self._connection,
-                name,
-                [words(terms)],
-                depth,
-                field="keywords",
-                settings={"metric_type": "BM25"},
-                expression=expression,
-                score=_bm25,
-            )[0]
+        def ask(spec: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
+            rows, expression = check_vectors(vectors, spec.dim), compile_filter(filter)
+            words = partial(legs.lexical, spec, keywords, queries, window, expression, ids_alone=True)
+            one = partial(legs.dense, spec, depth=window, expression=expression, ef=ef, ids_alone=True)
 
-    def _loses_zeros(self, spec: CollectionSpec) -> bool:
-        # A server of 2.3 leaves out the vectors of zero length, whose cosine it cannot compute.
-        return spec.metric is Metric.COSINE and not self._connection.is_lite
+            def near() -> list[Found]:
+                # One by one: asked together, vectors get scores that differ in the last digit.
+                return [one(row[None])[0] for row in rows]
 
-    def _zeros(self, name: str, expression: str) -> list[dict[str, Any]]:
-        also = f" and ({expression})" if expression else ""
-        rows = self._reader.rows(name, f"{schema.HAS_ZERO_VECTOR}{also}", schema.READ)
-        return [{"id": row["id"], "distance": 0.0, "entity": row} for row in rows]
+            if self._connection.is_lite:
+                lexical, dense = words(), near()
+            else:
+                waiting = self._second.submit(words)
+                dense = near()
+                lexical = waiting.result()
+            return hybrid.fused(legs, name, lexical, dense, how, k=k, offset=offset)
+
+        return self._read(name, ask)
 
     def _among(self, name: str, field: str, values: Sequence[str], fields: list[str]) -> Iterator[dict[str, Any]]:
         self._spec(name)
-        for start in range(0, len(values), _READ_AT_ONCE):
-            yield from self._reader.rows(name, among(field, values[start : start + _READ_AT_ONCE]), fields)
+        for start in range(0, len(values), READ_AT_ONCE):
+            yield from self._reader.rows(name, among(field, values[start : start + READ_AT_ONCE]), fields)
 
     def _walk(self, name: str, expression: str, size: int, *, vectors: bool) -> Iterator[Batch]:
         fields = [*schema.READ, "vector"] if vectors else schema.READ
@@ -356,7 +364,8 @@ class MilvusAdapter(Adapter, SupportsLayout):
         found = schema.read(client.describe_collection(name))
         if found is None:
             raise CollectionExistsError(f"Milvus holds a collection {name!r} that is not qvec's: take another name")
-        return found
+        # What is written in it is the name that it was made with.
+        return replace(found[0], name=name), found[1]
 
     def _read_total(self, name: str) -> str:
         with self._connection.use() as client:
@@ -371,15 +380,3 @@ class MilvusAdapter(Adapter, SupportsLayout):
         return CollectionNotFoundError(
             f"no collection {name!r} in Milvus at {self._connection.place}: index into it first"
         )
-
-
-def _max_text(keywords: KeywordForm) -> int:
-    return _LEXICAL_TEXT if keywords == "function" else schema.MAX_BYTES
-
-
-def _minus_root(distance: float) -> float:
-    return -math.sqrt(max(distance, 0.0))
-
-
-def _bm25(score: float) -> float:
-    return abs(score) * BM25_SCALE

@@ -7,12 +7,13 @@ a flush, and its order is wrong as soon as there are two segments. Servers befor
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from qvec.lexical import idf, query_terms, term_frequencies, term_score
+from qvec.lexical import idf, term_score
+from qvec_milvus.analyzers import Cut
 from qvec_milvus.filters import among
 from qvec_milvus.postings import LONG, frequency
 from qvec_milvus.reading import Reader
@@ -50,14 +51,14 @@ class Keywords:
         self._totals = totals
         self._holding = holding
 
-    def ranked(self, name: str, queries: Sequence[str], expression: str) -> list[list[tuple[str, float]]]:
-        """Rank all records that share a token with a query and that `expression` is true of: best first, ties by id."""
-        cut = [query_terms(query) for query in queries]
+    def ranked(self, name: str, queries: Sequence[str], expression: str, cutter: Cut) -> list[list[tuple[str, float]]]:
+        """Rank all records that share a word with a query and that `expression` is true of: best first, ties by id."""
+        cut = [list(dict.fromkeys(cutter(query))) for query in queries]
         terms = list(dict.fromkeys(term for terms in cut for term in terms))
         if not terms:
             return [[] for _ in queries]
         documents, tokens = self._totals.of(name)
-        postings = self._postings(name, terms)
+        postings = self._postings(name, terms, cutter)
         wanted = self._wanted(name, terms, expression) if expression else postings.lengths.keys()
         answers = []
         for each in cut:
@@ -66,7 +67,7 @@ class Keywords:
             answers.append(sorted(kept, key=lambda item: (-item[1], item[0])))
         return answers
 
-    def _postings(self, name: str, terms: Sequence[str]) -> _Postings:
+    def _postings(self, name: str, terms: Sequence[str], cutter: Cut) -> _Postings:
         found = _Postings()
         long: set[str] = set()
         for some in _parts(terms, _TERMS_AT_ONCE):
@@ -78,13 +79,13 @@ class Keywords:
                 for term in some:
                     if count := frequency(row["words"], term):
                         found.frequencies[term][row["id"]] = count
-        self._add_long(name, terms, sorted(long), found)
+        self._add_long(name, terms, sorted(long), cutter, found)
         return found
 
-    def _add_long(self, name: str, terms: Sequence[str], ids: Sequence[str], found: _Postings) -> None:
+    def _add_long(self, name: str, terms: Sequence[str], ids: Sequence[str], cutter: Cut, found: _Postings) -> None:
         for some in _parts(ids, _IDS_AT_ONCE):
             for row in self._reader.rows(name, among("id", some), READ):
-                frequencies = term_frequencies(document(row).searchable_text)
+                frequencies = Counter(cutter(document(row).searchable_text))
                 for term in terms:
                     if term in frequencies:
                         found.frequencies[term][row["id"]] = frequencies[term]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from qvec.errors import InvalidInputError
-from qvec.lexical import K1, B, term_frequencies, tokens
+from qvec.lexical import K1, B, tokens
 from qvec.specs import spec_from_form
 from qvec.types import CollectionSpec, Document, Metric, Vectors
+from qvec_milvus.analyzers import cutter
 from qvec_milvus.connection import KeywordForm
 from qvec_milvus.facts import MAX_FACTS, facts_of
 from qvec_milvus.keywords import words
@@ -32,7 +34,15 @@ MAX_BYTES = 65_535
 METRICS = {Metric.COSINE: "COSINE", Metric.DOT: "IP", Metric.L2: "L2"}
 _INDEXES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT"}
 HAS_ZERO_VECTOR = 'array_contains(facts, "zero vector")'
+_LEXICAL_TEXT = 15_000
+"""Keywords take up to 4.3 times the bytes of their text (a run such as ``a1b2c3``), and have the limit of 65,535."""
+
 READ = ["id", "source", "digest", "text", "metadata"]
+
+
+def max_text(keywords: KeywordForm) -> int:
+    """Tell how many bytes a text may take where its keywords are held in this form."""
+    return _LEXICAL_TEXT if keywords == "function" else MAX_BYTES
 
 
 def schema(driver: Any, client: Any, spec: CollectionSpec, keywords: KeywordForm) -> Any:
@@ -59,7 +69,7 @@ def schema(driver: Any, client: Any, spec: CollectionSpec, keywords: KeywordForm
             kinds.VARCHAR,
             max_length=MAX_BYTES,
             enable_analyzer=True,
-            analyzer_params={"tokenizer": "standard"},
+            analyzer_params={"tokenizer": "standard"} if spec.analyzer is None else {"type": spec.analyzer},
         )
         found.add_field("keywords", kinds.SPARSE_FLOAT_VECTOR)
         found.add_function(
@@ -94,7 +104,7 @@ def indexes(client: Any, spec: CollectionSpec, kind: str, keywords: KeywordForm,
 
 
 def rows(
-    documents: Sequence[Document], vectors: Vectors, keywords: KeywordForm, *, max_text: int
+    documents: Sequence[Document], vectors: Vectors, keywords: KeywordForm, *, max_text: int, analyzer: str | None
 ) -> list[dict[str, object]]:
     """Write documents as Milvus' rows.
 
@@ -102,7 +112,8 @@ def rows(
         InvalidInputError: something is longer than Milvus holds; nothing is cut.
     """
     return [
-        _row(document, vector, keywords, max_text=max_text) for document, vector in zip(documents, vectors, strict=True)
+        _row(document, vector, _kept_keywords(document, keywords, analyzer), max_text=max_text)
+        for document, vector in zip(documents, vectors, strict=True)
     ]
 
 
@@ -115,10 +126,9 @@ class Whole(str):
         return iter((str(self),))
 
 
-def _row(document: Document, vector: Vectors, keywords: KeywordForm, *, max_text: int) -> dict[str, object]:
+def _row(document: Document, vector: Vectors, kept: Mapping[str, object], *, max_text: int) -> dict[str, object]:
     facts = facts_of(document.id, document.metadata)
     metadata = _write_json(document.metadata)
-    kept = _kept_keywords(document, keywords)
     if not vector.any():
         facts.hashes.add("zero vector")
     strings = _write_json(facts.strings)
@@ -147,10 +157,11 @@ def _row(document: Document, vector: Vectors, keywords: KeywordForm, *, max_text
     }
 
 
-def _kept_keywords(document: Document, keywords: KeywordForm) -> dict[str, object]:
+def _kept_keywords(document: Document, keywords: KeywordForm, analyzer: str | None) -> dict[str, object]:
+    text = document.searchable_text
     if keywords == "function":
-        return {"tokens": Whole(words(tokens(document.searchable_text)))}
-    frequencies = term_frequencies(document.searchable_text)
+        return {"tokens": Whole(words(tokens(text)) if analyzer is None else text)}
+    frequencies = Counter(cutter(analyzer)(text))
     kept: dict[str, object] = {"words": Whole(counted(frequencies)), "length": sum(frequencies.values())}
     if keywords == "terms":
         kept["terms"] = hashed(frequencies)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qvec.errors import UnsupportedError
-from qvec.types import Hit
 from qvec_milvus.connection import Connection
-from qvec_milvus.schema import READ, document
 
 MAX_WINDOW = 16_384
 """The most hits of one search that a server gives."""
@@ -26,8 +24,9 @@ def ranked(
     settings: dict[str, object],
     expression: str,
     score: Callable[[float], float],
+    fields: list[str],
     zeros: Callable[[], list[dict[str, Any]]] | None = None,
-) -> list[list[Hit]]:
+) -> list[list[tuple[float, Mapping[str, Any]]]]:
     """Rank the best `depth` records of each query: best first, ties by id.
 
     Args:
@@ -39,7 +38,11 @@ def ranked(
         settings: search parameters.
         expression: the filter, or empty.
         score: from Milvus' distance to ours.
+        fields: to be read of each record.
         zeros: reads the records that the server leaves out and that score 0.
+
+    Returns:
+        Each record's score, and its row with ``id`` and ``entity``.
 
     Raises:
         UnsupportedError: `depth` is beyond what a search gives.
@@ -51,20 +54,20 @@ def ranked(
         # Equal vectors come back with scores that differ in the last bit of a float32, by where they lie in memory.
         return float(f"{score(distance):.6g}")
 
-    answers: list[list[Hit]] = []
+    answers: list[list[tuple[float, Mapping[str, Any]]]] = []
     waiting = list(queries)
     limit = min(depth + _EXTRA, MAX_WINDOW)
-    found = _ask(connection, name, waiting, limit, field, settings, expression)
+    found = _ask(connection, name, waiting, limit, field, settings, expression, fields)
     for query, first in zip(queries, found, strict=True):
         rows, wide = first, limit
         while len(rows) == wide < MAX_WINDOW and rounded(rows[-1]["distance"]) == rounded(rows[depth - 1]["distance"]):
             wide = min(wide * 4, MAX_WINDOW)
-            rows = _ask(connection, name, [query], wide, field, settings, expression)[0]
+            rows = _ask(connection, name, [query], wide, field, settings, expression, fields)[0]
         if zeros and (len(rows) < wide or rounded(rows[-1]["distance"]) <= 0):
             there = {row["id"] for row in rows}
             rows = [*rows, *(row for row in zeros() if row["id"] not in there)]
-        hits = [Hit(document(row["entity"]), rounded(row["distance"])) for row in rows]
-        answers.append(sorted(hits, key=lambda hit: (-hit.score, hit.id))[:depth])
+        scored = [(rounded(row["distance"]), row) for row in rows]
+        answers.append(sorted(scored, key=lambda each: (-each[0], each[1]["id"]))[:depth])
     return answers
 
 
@@ -76,6 +79,7 @@ def _ask(
     field: str,
     settings: dict[str, object],
     expression: str,
+    fields: list[str],
 ) -> Any:
     widened = dict(settings)
     inner = dict(widened.get("params") or {})  # type: ignore[call-overload]
@@ -89,6 +93,6 @@ def _ask(
         limit=limit,
         search_params=widened,
         filter=expression,
-        output_fields=READ,
+        output_fields=fields,
         consistency_level=connection.level(name),
     )

@@ -16,7 +16,7 @@ PROPERTY = "qvec.tokens"
 """The property of a Lite collection that holds its total and for how many documents; empty while it is written to."""
 
 _REMEMBERED = 200_000
-"""Ids of a load into an empty collection that are remembered, so that not each batch is looked up."""
+"""Ids and sources of a load into an empty collection that are remembered, so that not each batch is looked up."""
 
 
 class ServerTotals:
@@ -35,8 +35,12 @@ class ServerTotals:
             known = self._known[name] = (documents, tokens)
         return known
 
+    def are_new(self, name: str, sources: Sequence[str]) -> bool:
+        """Tell nothing: others may write to a server."""
+        return False
+
     @contextmanager
-    def changing(self, name: str, _ids: Sequence[str], _tokens: int) -> Iterator[None]:
+    def changing(self, name: str, _ids: Sequence[str], _sources: Sequence[str], _tokens: int) -> Iterator[None]:
         """Forget what is known of a collection while it is written to."""
         self._known.pop(name, None)
         yield
@@ -64,10 +68,13 @@ class LiteTotals:
         self._lock = RLock()
         self._open: dict[str, int | None] = {}
         self._written: dict[str, set[str]] = {}
+        self._known: dict[str, tuple[int, int]] = {}
 
     def of(self, name: str) -> tuple[int, int]:
         """Return a collection's number of documents and of tokens."""
         with self._lock:
+            if name in self._known:
+                return self._known[name]
             documents = self._reader.count(name)
             tokens = self._open[name] if name in self._open else self._kept(name, documents)
             if tokens is None:
@@ -76,12 +83,20 @@ class LiteTotals:
                     self._open[name] = tokens
                 else:
                     self._keep(name, documents, tokens)
+            self._known[name] = documents, tokens
             return documents, tokens
 
+    def are_new(self, name: str, sources: Sequence[str]) -> bool:
+        """Tell whether a collection surely holds nothing of these sources: a load into an empty one goes on."""
+        # Without the lock, which a write holds: it notes its sources before it begins.
+        written = self._written.get(name)
+        return written is not None and written.isdisjoint(sources)
+
     @contextmanager
-    def changing(self, name: str, ids: Sequence[str], tokens: int) -> Iterator[None]:
+    def changing(self, name: str, ids: Sequence[str], sources: Sequence[str], tokens: int) -> Iterator[None]:
         """Put the tokens of `ids` in place of those that they had, once the block has written them."""
         with self._lock:
+            self._known.pop(name, None)
             if name in self._open:
                 total = self._open[name]
             else:
@@ -91,7 +106,7 @@ class LiteTotals:
                     self._written[name] = set()
                 self._write(name, "")
             if total is not None:
-                total += tokens - self._tokens_of(name, ids)
+                total += tokens - self._tokens_of(name, ids, sources)
             self._open[name] = None
             yield
             self._open[name] = total
@@ -108,15 +123,16 @@ class LiteTotals:
     def forget(self, name: str) -> None:
         """Forget a collection that is dropped."""
         with self._lock:
+            self._known.pop(name, None)
             self._open.pop(name, None)
             self._written.pop(name, None)
 
-    def _tokens_of(self, name: str, ids: Sequence[str]) -> int:
+    def _tokens_of(self, name: str, ids: Sequence[str], sources: Sequence[str]) -> int:
         """Sum the tokens that the records of `ids` have now."""
         written = self._written.get(name)
         if written is not None:  # the collection was empty: what it holds was all written since, and is known
             is_new = written.isdisjoint(ids)
-            written.update(ids)
+            written.update(ids, sources)
             if len(written) > _REMEMBERED:
                 del self._written[name]
             if is_new:

@@ -10,8 +10,8 @@ from typing import ClassVar, Self, TypeVar
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
-from qvec.adapter import Adapter, SupportsHybrid
-from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
+from qvec.checks import check_analyzer, check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 _EMBEDDED = "pgvector"
 
 
-class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout):
+class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
     """Keep collections in PostgreSQL. The table of collection number 7 is ``qvec_7``; no other table is touched.
 
     Args:
@@ -49,6 +49,7 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout):
                 "(SELECT coalesce(max(installed_version), max(default_version)) "
                 "FROM pg_available_extensions WHERE name = 'vector')"
             ).fetchone()
+            analyzers = schema.configurations(connection)
         server, extension = (str(value) for value in row) if row else ("?", "?")
         self._capabilities = Capabilities(
             database=f"PostgreSQL {server.split()[0]} + pgvector {extension}",
@@ -56,6 +57,7 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout):
             persistent=True,
             index_kinds=("flat", "hnsw"),
             max_dim=schema.MAX_HALFVEC,
+            analyzers=analyzers,
             write_batch=4000,
         )
 
@@ -115,6 +117,8 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout):
         check_spec(spec, self.capabilities)
         with self._connections.transaction() as connection:
             schema.ensure_catalogue(connection)
+            if spec.analyzer is not None:
+                check_analyzer(spec.analyzer, schema.configurations(connection), self.capabilities.database)
             known = schema.find(connection, spec.name)
             if known is None:
                 schema.create(connection, spec)
@@ -134,7 +138,22 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout):
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from the catalogue."""
         with self._connections.use() as connection:
-            return schema.need(connection, name, self._place).spec
+            entry = schema.need(connection, name, self._place)
+        if name in self._known:
+            # Another may stand in its place, where two have traded names.
+            self._known[name] = entry
+        return entry.spec
+
+    def exchange(self, one: str, other: str) -> None:
+        """Trade the names in one transaction; the tables stay where they are."""
+        with self._connections.transaction() as connection:
+            schema.exchange(connection, one, other, self._place)
+        self._known.pop(one, None)
+        self._known.pop(other, None)
+
+    def exchange_steps(self, one: str, other: str) -> list[str]:
+        """Write the transaction."""
+        return ["BEGIN", *schema.EXCHANGE, "COMMIT"]
 
     def list_collections(self) -> list[str]:
         """Read the catalogue's names."""

@@ -16,11 +16,8 @@ from qvec_pgvector.connections import Connection
 from qvec_pgvector.filters import compile_filter
 from qvec_pgvector.schema import Entry
 
-_FEW = 24
-"""Up to so many terms each gets a column of frequencies; the lexemes of all candidates are unfolded for more."""
-
-_RE_READ = 2
-"""From so many terms on, a row's tokens are unpacked once for all of them."""
+_FEW = 128
+"""Up to so many terms, each is counted by itself; for more, the lexemes of all candidates are unfolded once."""
 
 # df counts every match, whatever the filter. Terms are summed in a fixed order, so that documents alike in everything
 # get scores alike to the last bit.
@@ -29,26 +26,46 @@ WITH {ranked}
 SELECT {columns}, score FROM ranked JOIN {table} USING (id) ORDER BY score DESC, id
 """
 
+# To read a document's tokens costs more than all else, so that common words alone make no candidate (MaxScore, Turtle
+# and Flood 1995). The k-th best of the documents with the rarest terms sets the bar; a term adds less than its idf, so
+# who has none of the needed terms, those whose idf and all smaller ones together pass the bar, stays below it.
 _COUNTED = """
 corpus AS (
     SELECT documents::float8 AS n, greatest(tokens, 1)::float8 / greatest(documents, 1) AS average
     FROM qvec_collections WHERE number = %s),
-counted AS MATERIALIZED (
-    SELECT id, token_count, wanted, {frequencies}
-    FROM (SELECT id, token_count, {tokens} AS tokens, {condition} AS wanted FROM {table}
-          WHERE tokens @@ %s::tsquery OFFSET 0) candidates),
-terms AS (SELECT {idfs} FROM counted, corpus),
+terms AS MATERIALIZED (
+    SELECT lexeme, query, found, ln(1 + (n - found + 0.5) / (found + 0.5)) AS idf
+    FROM corpus, unnest(%s::text[], %s::text[]::tsquery[]) AS asked(lexeme, query),
+        LATERAL (SELECT count(*)::float8 AS found FROM {table} WHERE tokens @@ query) AS counted),
+rare AS (
+    SELECT string_agg(query::text, ' | ')::tsquery AS query
+    FROM (SELECT query, sum(found) OVER (ORDER BY found, lexeme) - found AS before FROM terms) AS asked
+    WHERE before < %s),
+bar AS (
+    SELECT {score} AS score FROM ({rare}) AS candidates ORDER BY score DESC LIMIT 1 OFFSET %s),
+needed AS (
+    SELECT string_agg(query::text, ' | ')::tsquery AS query
+    FROM (SELECT query, sum(idf) OVER (ORDER BY idf, lexeme) AS most FROM terms) AS asked
+    WHERE most > coalesce((SELECT score FROM bar), 0) * 0.999999),
 ranked AS (
-    SELECT id, {score} AS score
-    FROM (SELECT *, %s * (1 - %s + %s * token_count / average) AS norm FROM counted, corpus WHERE wanted) found, terms
-    ORDER BY score DESC, id LIMIT %s OFFSET %s)
+    SELECT id, {score} AS score FROM ({needed}) AS candidates ORDER BY score DESC, id LIMIT %s OFFSET %s)
 """
 
-_FREQUENCY = """
-coalesce(
-    nullif(width_bucket(ts_rank('{{1,1,1,1}}', tokens, %s::tsquery)::float8, {steps}), {most}),
-    (SELECT part.positions[{most}] FROM unnest(tokens) AS part WHERE part.lexeme = %s))::float8 AS {name}
+# Made anew by ts_filter, a row's tokens are unpacked once for all terms.
+_CANDIDATES = """
+SELECT id, ts_filter(tokens, '{{d}}') AS tokens, {k1} * (1 - {b} + {b} * token_count / average) AS norm
+FROM corpus, {table} WHERE tokens @@ (SELECT query FROM {terms}) AND {condition} OFFSET 0
 """
+
+_SCORE = """
+(SELECT sum(CASE WHEN frequency > 0 THEN idf * frequency / (frequency + norm) ELSE 0 END)
+ FROM (SELECT idf, coalesce(
+        nullif(width_bucket(ts_rank('{{1,1,1,1}}', tokens, query)::float8, {steps}), {most}),
+        (SELECT {many} FROM unnest(tokens) AS part WHERE part.lexeme = terms.lexeme))::float8 AS frequency
+       FROM terms OFFSET 0) AS parts)
+"""
+
+_SEEDS = 10
 
 _UNFOLDED = """
 corpus AS (
@@ -58,7 +75,7 @@ candidates AS MATERIALIZED (
     SELECT id, token_count, tokens, {condition} AS wanted FROM {table} WHERE tokens @@ %s::tsquery),
 found AS MATERIALIZED (
     SELECT id, token_count, wanted, part.lexeme,
-        coalesce(part.positions[{most}], cardinality(part.positions))::float8 AS frequency
+        coalesce({many}, cardinality(part.positions))::float8 AS frequency
     FROM candidates, unnest(tokens) AS part WHERE part.lexeme = ANY(%s::text[])),
 terms AS (
     SELECT lexeme, ln(1 + (max(n) - count(*) + 0.5) / (count(*) + 0.5)) AS idf FROM found, corpus GROUP BY lexeme),
@@ -71,7 +88,7 @@ ranked AS (
 
 def best(connection: Connection, entry: Entry, query: str, *, k: int, offset: int, filter: Filter | None) -> list[Hit]:
     """Rank the best records of one query."""
-    terms = terms_of(query)
+    terms = terms_of(connection, entry, query)
     if not terms:
         return []
     statement, parameters = bm25(entry, terms, k=k, offset=offset, filter=filter)
@@ -80,9 +97,12 @@ def best(connection: Connection, entry: Entry, query: str, *, k: int, offset: in
     return [Hit(document, float(str(row[-1]))) for row, document in zip(found, documents, strict=True)]
 
 
-def terms_of(query: str) -> list[str]:
+def terms_of(connection: Connection, entry: Entry, query: str) -> list[str]:
     """List a query's terms as lexemes, in the order that their parts of a score are added up in."""
-    return sorted(lexeme(term) for term in query_terms(query))
+    if entry.spec.analyzer is None:
+        return sorted(lexeme(term) for term in query_terms(query))
+    statement = "SELECT lexeme FROM unnest(to_tsvector(%s::text::regconfig, %s))"
+    return sorted(str(row[0]) for row in connection.raw.execute(statement, (entry.spec.analyzer, query)))
 
 
 def bm25(
@@ -98,36 +118,28 @@ def ranked_query(
 ) -> tuple[sql.Composed, list[object]]:
     """Write the WITH queries of which the last, ``ranked``, gives ids and scores; and their values."""
     condition, values = compile_filter(filter)
-    common = {"table": entry.table, "condition": condition}
-    last = [*values, tsquery(terms)]
+    depth = k + offset
+    many = _MANY_OWN if entry.spec.analyzer is None else _MANY
     if len(terms) > _FEW:
-        unfolded = sql.SQL(_UNFOLDED).format(most=sql.Literal(MAX_POSITIONS), **common)
-        return unfolded, [entry.number, *last, list(terms), K1, B, B, k, offset]
-    pairs = [(sql.Identifier(f"f{at}"), sql.Identifier(f"idf{at}")) for at in range(len(terms))]
-    frequency, comma = sql.SQL(_FREQUENCY), sql.SQL(", ")
-    most = sql.Literal(MAX_POSITIONS)
-    counted = sql.SQL(_COUNTED).format(
-        frequencies=comma.join(frequency.format(steps=_STEPS, most=most, name=name) for name, _ in pairs),
-        tokens=sql.SQL("ts_filter(tokens, '{d}')" if len(terms) >= _RE_READ else "tokens"),
-        idfs=comma.join(_IDF.format(frequency=name, idf=idf) for name, idf in pairs),
-        score=sql.SQL(" + ").join(_PART.format(frequency=name, idf=idf) for name, idf in pairs),
-        **common,
+        unfolded = sql.SQL(_UNFOLDED).format(table=entry.table, condition=condition, many=many)
+        return unfolded, [entry.number, *values, tsquery(terms), list(terms), K1, B, B, k, offset]
+    rare, needed = (
+        sql.SQL(_CANDIDATES).format(
+            table=entry.table, condition=condition, terms=sql.SQL(which), k1=sql.Literal(K1), b=sql.Literal(B)
+        )
+        for which in ("rare", "needed")
     )
-    each = [value for term in terms for value in (tsquery([term]), term)]
-    return counted, [entry.number, *each, *last, K1, B, B, k, offset]
+    score = sql.SQL(_SCORE).format(steps=_STEPS, most=sql.Literal(MAX_POSITIONS), many=many)
+    counted = sql.SQL(_COUNTED).format(table=entry.table, rare=rare, needed=needed, score=score)
+    queries = [tsquery([term]) for term in terms]
+    seeds = 2 * depth + _SEEDS
+    return counted, [entry.number, list(terms), queries, seeds, *values, depth - 1, *values, k, offset]
 
 
 def tsquery(terms: Sequence[str]) -> str:
     """Write terms as a tsquery that any of them satisfies."""
     quoted = (term.replace("\\", "\\\\").replace("'", "''") for term in terms)
     return " | ".join(f"'{term}'" for term in quoted)
-
-
-_IDF = sql.SQL(
-    "ln(1 + (max(n) - count(*) FILTER (WHERE {frequency} > 0) + 0.5) "
-    "/ (count(*) FILTER (WHERE {frequency} > 0) + 0.5)) AS {idf}"
-)
-_PART = sql.SQL("{idf} * {frequency} / ({frequency} + norm)")
 
 
 def _steps() -> sql.Composable:
@@ -142,3 +154,7 @@ def _steps() -> sql.Composable:
 
 
 _STEPS = _steps()
+
+_MANY_OWN = sql.SQL("part.positions[{}]").format(sql.Literal(MAX_POSITIONS))
+_MANY = sql.SQL("cardinality(part.positions)")
+"""How often a lexeme occurs that occurs very often, in tokens that `load.tsvector` and that ``to_tsvector`` wrote."""

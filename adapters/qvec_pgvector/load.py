@@ -35,12 +35,14 @@ class Load:
     """A batch on its way into PostgreSQL.
 
     Attributes:
+        cut: write keyword tokens; else the searchable text itself, for PostgreSQL to cut.
         tokens: how many keyword tokens the documents written so far have.
     """
 
     documents: Sequence[Document]
     vectors: Vectors
     half: bool
+    cut: bool = True
     tokens: int = 0
 
     def blocks(self) -> Iterator[bytes]:
@@ -67,12 +69,7 @@ class Load:
 
     def _row(self, document: Document, *, is_zero: bool) -> bytes:
         """Write all fields of a document but the vector."""
-        counted = frequencies(document.searchable_text, _lexemes)
-        count = sum(counted.values())
-        self.tokens += count
-        lexemes = tsvector(counted)
-        if len(lexemes) > _MAX_TSVECTOR:
-            raise InvalidInputError(f"document {document.id!r} has over 1 MB of distinct tokens; chunk it")
+        lexemes, count = self._tokens(document) if self.cut else (document.searchable_text.encode(), 0)
         metadata = _JSON.encode(document.metadata)
         fields = [
             document.id.encode(),
@@ -87,6 +84,15 @@ class Load:
         parts.append(_field(metadata.encode()) if "e+" in metadata else _NULL)
         parts += (_LENGTH.pack(len(lexemes)), lexemes, _INT.pack(4, count), _ZERO if is_zero else _NOT_ZERO)
         return b"".join(parts)
+
+    def _tokens(self, document: Document) -> tuple[bytes, int]:
+        counted = frequencies(document.searchable_text, _lexemes)
+        count = sum(counted.values())
+        self.tokens += count
+        lexemes = tsvector(counted)
+        if len(lexemes) > _MAX_TSVECTOR:
+            raise InvalidInputError(f"document {document.id!r} has over 1 MB of distinct tokens; chunk it")
+        return lexemes, count
 
 
 def vector_fields(vectors: Vectors, *, half: bool) -> Iterator[memoryview]:

@@ -20,19 +20,55 @@ _read_json = json.JSONDecoder().decode
 
 COLUMNS = sql.SQL("id, source, digest, body, coalesce(metadata_json, metadata::text)")
 
+_STAGED = sql.Identifier("pg_temp", "qvec_staged")
+
+_STAGING = """
+CREATE TEMPORARY TABLE qvec_staged ON COMMIT DROP AS SELECT * FROM {} WITH NO DATA;
+ALTER TABLE pg_temp.qvec_staged ALTER tokens TYPE text
+"""
+
+_ANALYZED = """
+WITH added AS (
+    INSERT INTO {table} ({columns})
+    SELECT id, source, digest, body, metadata, metadata_json, words, length, zero, embedding
+    FROM {staged}, LATERAL (SELECT to_tsvector(%s::text::regconfig, tokens) AS words OFFSET 0) AS cut,
+        LATERAL (SELECT coalesce(sum(cardinality(positions)), 0) AS length FROM unnest(words)) AS counted
+    RETURNING token_count)
+SELECT coalesce(sum(token_count), 0) FROM added
+"""
+
 
 def write(connection: Connection, entry: Entry, documents: Sequence[Document], vectors: Vectors) -> None:
     """Replace documents by id, inside a transaction that holds the collection's row in the catalogue."""
-    batch = load.Load(documents, vectors, half=entry.kind == "halfvec")
     gone, gone_tokens = remove(connection, entry, [document.id for document in documents])
-    copy_in = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(entry.table, sql.SQL(load.COLUMNS))
+    if entry.spec.analyzer is None:
+        batch = load.Load(documents, vectors, half=entry.kind == "halfvec")
+        _copy(connection, entry.table, batch)
+        tokens = batch.tokens
+    else:
+        connection.raw.execute(sql.SQL(_STAGING).format(entry.table))
+        _copy(connection, _STAGED, load.Load(documents, vectors, half=entry.kind == "halfvec", cut=False))
+        tokens = _analyze(connection, entry, entry.spec.analyzer)
+    _count(connection, entry, len(documents) - gone, tokens - gone_tokens)
+
+
+def _copy(connection: Connection, table: sql.Identifier, batch: load.Load) -> None:
+    copy_in = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(table, sql.SQL(load.COLUMNS))
     cursor = connection.raw.cursor()
     # libpq keeps for itself what the socket does not take, so both sides work at once; a thread that writes would wait
     # for the interpreter's lock at every block.
     with cursor.copy(copy_in) as copy:
         for block in batch.blocks():
             copy.write(block)
-    _count(connection, entry, len(documents) - gone, batch.tokens - gone_tokens)
+
+
+def _analyze(connection: Connection, entry: Entry, configuration: str) -> int:
+    """Move the staged rows into the table with the words of their texts; return how many words they have."""
+    columns = sql.SQL(load.COLUMNS)
+    statement = sql.SQL(_ANALYZED).format(table=entry.table, columns=columns, staged=_STAGED)
+    row = connection.raw.execute(statement, (configuration,)).fetchone()
+    connection.raw.execute(sql.SQL("DROP TABLE {}").format(_STAGED))
+    return int(str(row[0])) if row else 0
 
 
 def delete(connection: Connection, entry: Entry, ids: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
@@ -14,8 +14,8 @@ from qvec_pgvector.connections import Connection
 
 MAX_VECTOR = 2000
 MAX_HALFVEC = 4000
-INDEX_FROM = 10_000
-"""Below so many rows an exact scan takes a few milliseconds and misses nothing."""
+INDEX_FROM = 1000
+"""Below so many rows an exact scan takes a few milliseconds and misses nothing. It reads each vector out of line."""
 
 OPERATORS = {Metric.COSINE: sql.SQL("<=>"), Metric.DOT: sql.SQL("<#>"), Metric.L2: sql.SQL("<->")}
 _CLASSES = {Metric.COSINE: "cosine", Metric.DOT: "ip", Metric.L2: "l2"}
@@ -63,6 +63,12 @@ def kind_of(dim: int) -> str:
     return "vector" if dim <= MAX_VECTOR else "halfvec"
 
 
+def configurations(connection: Connection) -> tuple[str, ...]:
+    """Name the text search configurations, as PostgreSQL writes them: with their schema where it is not searched."""
+    statement = "SELECT oid::regconfig::text FROM pg_ts_config ORDER BY pg_ts_config_is_visible(oid) DESC, cfgname"
+    return tuple(str(row[0]) for row in connection.raw.execute(statement))
+
+
 def ensure_catalogue(connection: Connection) -> None:
     """Make the extension and the catalogue, inside a transaction; two processes may do so at once."""
     connection.raw.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -97,10 +103,40 @@ def drop(connection: Connection, entry: Entry) -> None:
     connection.raw.execute(sql.SQL("DROP TABLE {}").format(entry.table))
 
 
+EXCHANGE = (
+    "SELECT number, name, spec FROM qvec_collections WHERE name IN (%(one)s, %(other)s) ORDER BY number FOR UPDATE",
+    # A name is unique at every moment: the first takes one meanwhile that no collection can have.
+    "UPDATE qvec_collections SET name = ' ' WHERE name = %(one)s",
+    "UPDATE qvec_collections SET name = %(one)s, spec = %(other_spec)s WHERE name = %(other)s",
+    "UPDATE qvec_collections SET name = %(other)s, spec = %(one_spec)s WHERE name = ' '",
+)
+
+
+def exchange(connection: Connection, one: str, other: str, place: str) -> None:
+    """Let two collections trade names, inside a transaction; what is being written to them is waited for."""
+    lock, *updates = EXCHANGE
+    connection.raw.execute(lock, {"one": one, "other": other})
+    first, second = (need(connection, name, place) for name in (one, other))
+    values = {
+        "one": one,
+        "other": other,
+        "one_spec": spec_to_json(replace(first.spec, name=other)),
+        "other_spec": spec_to_json(replace(second.spec, name=one)),
+    }
+    for statement in updates:
+        connection.raw.execute(statement, values)
+
+
 def find(connection: Connection, name: str, *, lock: bool = False) -> Entry | None:
     """Look a collection up; `lock` holds off other writers until the transaction ends."""
     if not has_catalogue(connection):
         return None
+    found = _find(connection, name, lock=lock)
+    # Who waited for a lock meanwhile finds no row when two collections have traded names: a new statement does.
+    return _find(connection, name, lock=lock) if lock and found is None else found
+
+
+def _find(connection: Connection, name: str, *, lock: bool) -> Entry | None:
     statement = sql.SQL("SELECT number, spec FROM qvec_collections WHERE name = %s{}").format(
         sql.SQL(" FOR UPDATE" if lock else "")
     )
@@ -124,14 +160,25 @@ def build_indexes(connection: Connection, entry: Entry) -> None:
     """Build what was put off until after the load: GIN over the tokens, HNSW over the vectors of a large collection."""
     table = entry.table
     row = connection.raw.execute(
-        sql.SQL("SELECT to_regclass({}) IS NULL, to_regclass({}) IS NULL, (SELECT count(*) FROM {})").format(
-            sql.Literal(f"qvec_{entry.number}_tokens"), sql.Literal(f"qvec_{entry.number}_hnsw"), table
+        sql.SQL(
+            "SELECT to_regclass({}) IS NULL, to_regclass({}) IS NULL, "
+            "(SELECT count(*) FROM (SELECT FROM {} LIMIT {}) t)"
+        ).format(
+            sql.Literal(f"qvec_{entry.number}_tokens"),
+            sql.Literal(f"qvec_{entry.number}_hnsw"),
+            table,
+            sql.Literal(INDEX_FROM),
         )
     ).fetchone()
     assert row is not None
     no_gin, no_hnsw, rows = bool(row[0]), bool(row[1]), int(str(row[2]))
     kind = entry.spec.index.kind
     wanted = (kind == "hnsw" and rows > 0) or (kind == "auto" and rows >= INDEX_FROM)
+    if not no_gin:
+        # GIN keeps what is written to it in a list, which a search would walk once for each of its terms.
+        connection.raw.execute(
+            sql.SQL("SELECT gin_clean_pending_list({}::regclass)").format(sql.Literal(f"qvec_{entry.number}_tokens"))
+        )
     if not rows or not (no_gin or (no_hnsw and wanted)):
         return
     with connection.raw.transaction():

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.options import database_options, model_options, write_json
+from qvec.cli.options import database_options, device_option, model_options, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from qvec.cli.sources import Source
     from qvec.code import Skipped
+    from qvec.long_text import LongDocument, LongText
     from qvec.pipeline import IndexReport
 
 _SHOWN = 10
@@ -25,23 +26,37 @@ _SHOWN = 10
 @click.command()
 @click.argument("path")
 @click.option("--collection", metavar="NAME", help="Default: made of the folder's name.")
+@device_option
 @model_options
+@click.option(
+    "--analyzer",
+    metavar="NAME",
+    help="Keywords of a new collection by the database's own analyzer, as english. Default: qvec's tokens.",
+)
 @click.option("--prune/--no-prune", default=False, help="Delete the documents that PATH does not hold (any more).")
 @click.option(
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out, as a line of .gitignore would. Repeatable."
 )
 @click.option("--cache/--no-cache", default=None, help="Keep vectors, to embed no text twice. Default: as configured.")
+@click.option(
+    "--long-text",
+    type=click.Choice(["chunk", "truncate", "pool", "error"]),
+    help="What becomes of documents over the model's window. Default: the collection's own, else as configured.",
+)
 @click.option("--dry-run", is_flag=True, help="Read and cut, but open no database and load no model.")
-@click.option("-v", "--verbose", is_flag=True, help="Name every file that was skipped.")
+@click.option("-v", "--verbose", is_flag=True, help="Name every file that was skipped, every long document.")
 @database_options
 def index(
     path: str,
     collection: str | None,
     model: str | None,
     dim: int | None,
+    analyzer: str | None,
+    device: str | None,
     prune: bool,
     exclude: tuple[str, ...],
     cache: bool | None,
+    long_text: LongText | None,
     dry_run: bool,
     verbose: bool,
     backend: str | None,
@@ -54,7 +69,10 @@ def index(
     Only what changed is embedded and written. .gitignore is respected; binary, huge and unreadable files are reported.
     """
     from qvec.checks import check_name
+    from qvec.cli.progress import Progress
     from qvec.cli.sources import collection_name, open_source
+    from qvec.code import CHUNKER
+    from qvec.database import connect
 
     if path == "-" and collection is None:
         raise click.UsageError("documents from stdin need --collection NAME")
@@ -63,36 +81,26 @@ def index(
     if dry_run:
         _rehearse(source, name, as_json=as_json, verbose=verbose)
         return
-    report = _index(source, name, backend, model, dim, prune=prune, cache=cache)
+    with connect(backend, model=model, dim=dim, device=device, cache=cache) as database, Progress() as progress:
+        chosen = database.collection(name, model=model, dim=dim, chunker=CHUNKER, analyzer=analyzer)
+        report = chosen.index(source, prune=prune, long_text=long_text, progress=progress)
     if as_json:
-        write_json({"collection": name, **asdict(report), "skipped": [asdict(item) for item in source.skipped]})
+        skipped = [asdict(item) for item in source.skipped]
+        write_json({"collection": name, **asdict(report), "hit_rate": report.hit_rate, "skipped": skipped})
         return
-    cached = f", {report.cached:,} of {report.embedded:,} vectors from the cache" if report.cached else ""
-    click.echo(
-        f"{name}: {report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged, "
-        f"{report.deleted:,} deleted, {len(report.failed):,} failed{cached} in {report.seconds:.1f} s"
-    )
+    _tell(name, report)
     _tell_skipped(source.skipped, everything=verbose)
+    _tell_long(report.long, everything=verbose)
     _tell_failed(report)
 
 
-def _index(
-    source: Source,
-    name: str,
-    backend: str | None,
-    model: str | None,
-    dim: int | None,
-    *,
-    prune: bool,
-    cache: bool | None,
-) -> IndexReport:
-    from qvec.cli.progress import Progress
-    from qvec.code import CHUNKER
-    from qvec.database import connect
-
-    with connect(backend, model=model, dim=dim, cache=cache) as database, Progress() as progress:
-        chosen = database.collection(name, model=model, dim=dim, chunker=CHUNKER)
-        return chosen.index(source, prune=prune, progress=progress)
+def _tell(name: str, report: IndexReport) -> None:
+    cached = f"; {report.cached:,} of {report.embedded:,} vectors ({report.hit_rate:.0%}) from the cache"
+    click.echo(
+        f"{name}: {report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged, "
+        f"{report.deleted:,} deleted, {len(report.failed):,} failed "
+        f"in {report.seconds:.1f} s" + (cached if report.cached else "")
+    )
 
 
 def _rehearse(source: Source, name: str, *, as_json: bool, verbose: bool) -> None:
@@ -127,6 +135,20 @@ def _tell_skipped(skipped: Sequence[Skipped], *, everything: bool) -> None:
         click.echo(f"  {item.path}: {item.reason}", err=True)
     if len(shown) < len(skipped):
         click.echo(f"  ... and {len(skipped) - len(shown):,} more; --verbose names them", err=True)
+
+
+def _tell_long(long: Mapping[str, LongDocument], *, everything: bool) -> None:
+    if long:
+        click.echo(f"{len(long):,} longer than one record or the model's window:", err=True)
+    for identity, found in list(long.items())[: None if everything else _SHOWN]:
+        done = {
+            "chunk": f"cut into {found.pieces:,} parts",
+            "truncate": f"embedded as far as token {found.kept:,}, stored whole",
+            "pool": f"embedded as the mean of {found.pieces:,} pieces, stored whole",
+        }[found.policy]
+        click.echo(f"  {identity}: {found.tokens:,} tokens, window {found.limit:,}: {done}", err=True)
+    if not everything and len(long) > _SHOWN:
+        click.echo(f"  ... and {len(long) - _SHOWN:,} more; --verbose names them", err=True)
 
 
 def _tell_failed(report: IndexReport) -> None:

@@ -1,26 +1,37 @@
-"""``qvec migrate``: copy, plan, attach, detach and sync."""
+"""``qvec migrate``: copy, plan, attach, detach and sync; the rest stands in files of its own."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.options import database_options, model_options, write_json
+from qvec.cli.migrate_index import attach_index
+from qvec.cli.migrate_options import (
+    Progress,
+    carry_options,
+    chosen_fields,
+    chosen_source,
+    copy_job,
+    field_options,
+    settings_of,
+    source_options,
+    tell,
+    tell_errors,
+)
+from qvec.cli.migrate_swap import swap as swap_command
+from qvec.cli.migrate_sync import sync
+from qvec.cli.migrate_verify import undo as undo_command
+from qvec.cli.migrate_verify import verify as verify_command
+from qvec.cli.options import database_options, model_options
+from qvec.cli.plan_lines import plan_lines
+from qvec.cli.stopping import by_batches
 
 if TYPE_CHECKING:
-    from qvec.config import Settings
-    from qvec.migrate import CopyJob, CopyProgress, FieldMap, Plan
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-_SHOWN = 10
+    from qvec.migrate import CopyJob
 
 
 @click.group()
@@ -31,24 +42,10 @@ def migrate() -> None:
     """
 
 
-def field_options(command: Command) -> Command:
-    """Add --id, --text and --metadata."""
-    command = click.option(
-        "--metadata", multiple=True, metavar="COLUMN", help="Bring this column along. Repeatable; default: all others."
-    )(command)
-    command = click.option(
-        "--text", default="text", show_default=True, metavar="COLUMN|TEMPLATE", help="As '{title}\\n{body}'."
-    )(command)
-    return click.option(
-        "--id", "key", multiple=True, metavar="COLUMN", help="Makes the id. Repeatable; default: the primary key."
-    )(command)
-
-
-def source_options(command: Command) -> Command:
-    """Add --table, --schema and --from-collection."""
-    command = click.option("--from-collection", metavar="NAME", help="SOURCE is one of qvec's databases.")(command)
-    command = click.option("--schema", help="Of the table.")(command)
-    return click.option("--table", help="SOURCE is a SQLAlchemy URL: read this table.")(command)
+migrate.add_command(verify_command)
+migrate.add_command(undo_command)
+migrate.add_command(swap_command)
+migrate.add_command(attach_index)
 
 
 @migrate.command()
@@ -57,6 +54,7 @@ def source_options(command: Command) -> Command:
 @field_options
 @click.option("--collection", required=True, metavar="NAME", help="Where to: made when it is not there.")
 @model_options
+@carry_options
 @click.option("--journal", metavar="FILE", help="The state file. Default: one under ./.qvec/migrate.")
 @click.option("--restart", is_flag=True, help="Forget a run that was broken off.")
 @click.option("--stop-on-error", is_flag=True, help="Stop at the first bad row; else they are listed.")
@@ -66,12 +64,6 @@ def source_options(command: Command) -> Command:
 @database_options
 def copy(
     source: str,
-    table: str | None,
-    schema: str | None,
-    from_collection: str | None,
-    key: tuple[str, ...],
-    text: str,
-    metadata: tuple[str, ...],
     collection: str,
     model: str | None,
     dim: int | None,
@@ -91,28 +83,14 @@ def copy(
     """
     from qvec import migrate as api
 
-    settings = _settings(backend)
-    job = api.CopyJob(
-        source=source,
-        target=settings.uri.reveal(),
-        collection=collection,
-        table=table,
-        schema=schema,
-        source_collection=from_collection,
-        fields=_fields(key, text, metadata),
-        model=model,
-        dim=dim,
-        default_model=settings.model,
-        default_dim=settings.dim,
-        journal=journal,
-    )
+    job = copy_job(source, collection, model=model, dim=dim, journal=journal, backend=backend)
     if dry_run:
         plan = api.plan_copy(job)
-        _tell(asdict(plan), plan.steps, as_json=as_json)
+        tell(asdict(plan), plan.steps, as_json=as_json)
     elif undo:
         dropped = api.undo_copy(job)
         line = f"dropped {collection}" if dropped else f"{collection} was there before the copy and stays"
-        _tell({"collection": collection, "dropped": dropped}, [line], as_json=as_json)
+        tell({"collection": collection, "dropped": dropped}, [line], as_json=as_json)
     else:
         _copy(job, errors, restart=restart, stop=stop_on_error, as_json=as_json)
 
@@ -120,7 +98,8 @@ def copy(
 def _copy(job: CopyJob, errors: str | None, *, restart: bool, stop: bool, as_json: bool) -> None:
     from qvec import migrate as api
 
-    report = api.copy(job, restart=restart, on_error="stop" if stop else "list", progress=Progress())
+    with by_batches(Progress()) as progress:
+        report = api.copy(job, restart=restart, on_error="stop" if stop else "list", progress=progress)
     if errors is not None:
         lines = (json.dumps({"place": place, "reason": reason}) + "\n" for place, reason in api.copy_errors(job))
         Path(errors).write_text("".join(lines), encoding="utf-8")
@@ -129,8 +108,8 @@ def _copy(job: CopyJob, errors: str | None, *, restart: bool, stop: bool, as_jso
         f"{job.collection}: {report.documents:,} rows in {report.records:,} records, vectors {vectors}; "
         f"{report.failed:,} bad rows; {report.verified:,} compared; {report.seconds:.1f} s"
     )
-    _tell(asdict(report), [line], as_json=as_json)
-    _tell_errors(report.errors, report.failed, as_json=as_json)
+    tell(asdict(report), [line], as_json=as_json)
+    tell_errors(report.errors, report.failed, as_json=as_json)
 
 
 @migrate.command("plan")
@@ -144,12 +123,6 @@ def _copy(job: CopyJob, errors: str | None, *, restart: bool, stop: bool, as_jso
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan(
     source: str,
-    table: str | None,
-    schema: str | None,
-    from_collection: str | None,
-    key: tuple[str, ...],
-    text: str,
-    metadata: tuple[str, ...],
     model: str | None,
     dim: int | None,
     price_per_hour: float | None,
@@ -160,20 +133,20 @@ def plan(
     """Read SOURCE, embed a sample, and say what all of it will cost; nothing is written."""
     from qvec import migrate as api
 
-    settings = _settings(None)
+    settings, read = settings_of(None), chosen_source()
     found = api.plan(
         source,
-        table=table,
-        schema=schema,
-        source_collection=from_collection,
-        fields=_fields(key, text, metadata),
+        table=read.table,
+        schema=read.schema,
+        source_collection=read.collection,
+        fields=chosen_fields(),
         model=model or settings.model,
         dim=dim if model or dim else settings.dim,
         price_per_hour=price_per_hour,
         sample=sample,
         seconds=seconds,
     )
-    _tell(asdict(found), _plan_lines(found), as_json=as_json)
+    tell(asdict(found), plan_lines(found), as_json=as_json)
 
 
 @migrate.command()
@@ -185,6 +158,7 @@ def plan(
 @model_options
 @click.option("--in-table", is_flag=True, help="Add columns to the table itself, not a companion table.")
 @click.option("--triggers", is_flag=True, help="Queue the rows that change, for qvec migrate sync.")
+@click.option("--version-column", "version", metavar="COLUMN", help="Without triggers, for sync: changes with its row.")
 @click.option("--index", type=click.Choice(["auto", "hnsw", "flat"]), default="auto", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the SQL, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -192,14 +166,12 @@ def attach(
     url: str,
     table: str,
     schema: str | None,
-    key: tuple[str, ...],
-    text: str,
-    metadata: tuple[str, ...],
     collection: str,
     model: str | None,
     dim: int | None,
     in_table: bool,
     triggers: bool,
+    version: str | None,
     index: str,
     dry_run: bool,
     as_json: bool,
@@ -211,33 +183,35 @@ def attach(
     from qvec import migrate as api
     from qvec.types import IndexSpec
 
-    settings = _settings(None)
+    settings = settings_of(None)
     kinds = {"hnsw": IndexSpec("hnsw"), "flat": IndexSpec("flat")}
     job = api.AttachJob(
         url=url,
         table=table,
         schema=schema,
         collection=collection,
-        fields=_fields(key, text, metadata),
+        fields=chosen_fields(),
         model=model,
         dim=dim,
         default_model=settings.model,
         default_dim=settings.dim,
         in_table=in_table,
         triggers=triggers,
+        version=version,
         index=kinds.get(index, IndexSpec()),
     )
     if dry_run:
         statements = api.plan_attach(job)
-        _tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
+        tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
         return
-    report = api.attach(job, progress=Progress())
+    with by_batches(Progress()) as progress:
+        report = api.attach(job, progress=progress)
     line = (
         f"{collection}: {report.embedded:,} rows embedded, {report.unchanged:,} unchanged, {report.removed:,} removed, "
         f"{report.failed:,} failed in {report.seconds:.1f} s"
     )
-    _tell(asdict(report), [line], as_json=as_json)
-    _tell_errors(report.errors, report.failed, as_json=as_json)
+    tell(asdict(report), [line], as_json=as_json)
+    tell_errors(report.errors, report.failed, as_json=as_json)
 
 
 @migrate.command()
@@ -251,108 +225,10 @@ def detach(url: str, collection: str, dry_run: bool, as_json: bool) -> None:
 
     if dry_run:
         statements = api.plan_detach(url, collection)
-        _tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
+        tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
         return
     api.detach(url, collection)
-    _tell({"collection": collection, "detached": True}, [f"detached {collection}"], as_json=as_json)
+    tell({"collection": collection, "detached": True}, [f"detached {collection}"], as_json=as_json)
 
 
-@migrate.command()
-@click.argument("url")
-@click.argument("collection")
-@click.option("--every", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Stay, and look again so often.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each look.")
-def sync(url: str, collection: str, every: float | None, as_json: bool) -> None:
-    """Bring the vectors of rows that were written since the attach up to date; several may run at once."""
-    from qvec import migrate as api
-    from qvec.errors import BackendConnectionError, EndpointError
-
-    wait = every or 0.0
-    while True:
-        try:
-            report = api.sync(url, collection)
-        except (BackendConnectionError, EndpointError) as exc:
-            if every is None:
-                raise
-            wait = min(2 * wait, 60.0)
-            click.echo(f"qvec: {exc}; again in {wait:.0f} s", err=True)
-        else:
-            wait = every or 0.0
-            line = (
-                f"{collection}: {report.embedded:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} "
-                f"deleted, {report.failed:,} failed; {report.waiting:,} waiting, the oldest for {report.lag:.1f} s"
-            )
-            _tell(asdict(report), [line], as_json=as_json)
-        if every is None:
-            return
-        time.sleep(wait)
-
-
-class Progress:
-    """How far a migration is, with its rate and what is left, on stderr."""
-
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream or sys.stderr
-        self._clock = clock
-        self._started = self._told = clock()
-
-    def __call__(self, progress: CopyProgress) -> None:
-        """Tell, at most every few seconds."""
-        now = self._clock()
-        terminal = self._stream.isatty()
-        if now - self._told < (0.2 if terminal else 10.0):
-            return
-        self._told = now
-        rate = progress.read / max(now - self._started, 1e-9)
-        line = f"{progress.read:,} rows  {rate:,.0f}/s"
-        if progress.total:
-            left = max(progress.total - progress.read, 0) / max(rate, 1e-9)
-            line = f"{progress.read:,} of {progress.total:,} rows  {rate:,.0f}/s  {left:,.0f} s left"
-        self._stream.write(f"\r{line}\x1b[K" if terminal else f"{line}\n")
-        self._stream.flush()
-
-
-def _settings(backend: str | None) -> Settings:
-    from qvec.config import resolve
-
-    return resolve(backend, env=os.environ, cwd=Path.cwd())
-
-
-def _fields(key: Sequence[str], text: str, metadata: Sequence[str]) -> FieldMap:
-    from qvec.migrate import FieldMap
-
-    return FieldMap(tuple(key), text.replace("\\n", "\n"), tuple(metadata) or None)
-
-
-def _plan_lines(found: Plan) -> Iterable[str]:
-    mean, longest = found.characters
-    yield f"{found.source}: {found.rows:,} rows, {found.bad:,} of them bad; {found.sampled:,} sampled"
-    for key, value in found.facts.items():
-        yield f"  {key}: {value}"
-    yield f"  texts of {mean:,.0f} characters, the longest sampled {longest:,}; {found.cut:.1%} over the model's window"
-    rate = f"{found.tokens_per_second:,.0f} a second here: {found.hours:,.2f} hours"
-    yield f"{found.model}: {found.tokens:,} tokens, {rate}"
-    if found.cost is not None:
-        yield f"  at the price given: {found.cost:,.2f}"
-    yield f"{'dim':>6} {'float32':>16} {'+ HNSW':>16} {'halfvec':>16} {'+ HNSW':>16}   bytes"
-    for item in found.storage:
-        indexes = [f"{size:,}" if size is not None else "-" for size in (item.float32_index, item.halfvec_index)]
-        yield f"{item.dim:>6} {item.float32:>16,} {indexes[0]:>16} {item.halfvec:>16,} {indexes[1]:>16}"
-    yield from (f"warning: {line}" for line in found.warnings)
-
-
-def _tell(facts: object, lines: Iterable[str], *, as_json: bool) -> None:
-    if as_json:
-        write_json(facts)
-        return
-    for line in lines:
-        click.echo(line)
-
-
-def _tell_errors(errors: Sequence[tuple[str, str]], failed: int, *, as_json: bool) -> None:
-    if as_json:
-        return
-    for place, reason in errors[:_SHOWN]:
-        click.echo(f"failed: {place}: {reason}", err=True)
-    if failed > _SHOWN:
-        click.echo(f"  ... and {failed - _SHOWN:,} more; --json names them", err=True)
+migrate.add_command(sync)

@@ -30,6 +30,15 @@ def model_options(command: Command) -> Command:
     return click.option("--model", help="The model's name. Default: the collection's own, else as configured.")(command)
 
 
+def device_option(command: Command) -> Command:
+    """Add --device."""
+    return click.option(
+        "--device",
+        metavar="NAME[,NAME]",
+        help="Where a torch model computes: cpu, cuda:1, mps, or several, cuda:0,cuda:1. Default: the best there is.",
+    )(command)
+
+
 def fusion_options(command: Command) -> Command:
     """Add what says how the two legs of a hybrid search are joined."""
     for option in (

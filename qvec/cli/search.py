@@ -9,6 +9,7 @@ import click
 
 from qvec.cli.options import (
     database_options,
+    device_option,
     fusion_options,
     layout_option,
     list_options,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @list_options
 @fusion_options
 @layout_option
+@device_option
 @model_options
 @database_options
 def search(
@@ -67,13 +69,14 @@ def search(
     layout: str | None,
     model: str | None,
     dim: int | None,
+    device: str | None,
     backend: str | None,
     as_json: bool,
 ) -> None:
     """Find what answers QUERY, in any language that the model knows, best first."""
     from qvec.database import connect
 
-    with connect(backend, model=model, dim=dim, layout=layout) as database:
+    with connect(backend, model=model, dim=dim, device=device, layout=layout) as database:
         name = collection or only_collection(database)
         hits = database.collection(name, model=model, dim=dim).search(
             query,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -26,7 +28,8 @@ _STOP_SECONDS = 10
 class SpreadEmbedder(Embedder):
     """Embed with a copy of a `TransformerEmbedder` on each of several devices.
 
-    Close it, by ``with`` or `close`: its processes hold the devices' memory.
+    Its processes hold the devices' memory until it is closed, by ``with`` or `close`, or gone. They import the main
+    module anew, so a script that makes one does so under ``if __name__ == "__main__":``.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class SpreadEmbedder(Embedder):
 
         Args:
             model: a folder or a Hugging Face name.
-            devices: such as ``["cuda:0", "cuda:1"]``.
+            devices: such as ``["cuda:0", "cuda:1"]``; ``"cpu"`` several times shares out the CPU's cores.
             dim: width to cut to; None keeps the model's.
             dtype: as in `TransformerEmbedder`.
             instruction: the queries' default instruction.
@@ -58,8 +61,11 @@ class SpreadEmbedder(Embedder):
         options = {"dim": dim, "dtype": dtype, "instruction": instruction, "max_tokens": max_tokens}
         self.model_id = model
         self._workers: list[_Worker] = []
+        self._finish = weakref.finalize(self, _close_all, self._workers)
+        on_cpu = sum(device == "cpu" for device in devices)
+        threads = max(1, (os.cpu_count() or 1) // on_cpu) if on_cpu > 1 else None
         try:
-            self._workers += [_Worker(model, {**options, "device": device}) for device in devices]
+            self._workers += [_Worker(model, {**options, "device": device, "threads": threads}) for device in devices]
             told = [worker.receive() for worker in self._workers]
         except BaseException:
             self.close()
@@ -74,8 +80,7 @@ class SpreadEmbedder(Embedder):
 
     def close(self) -> None:
         """Stop the processes."""
-        for worker in self._workers:
-            worker.close()
+        self._finish()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens as a document's, prefix and special tokens included."""
@@ -127,6 +132,11 @@ class SpreadEmbedder(Embedder):
         if too_long:
             raise TextTooLongError(dict(sorted(too_long.items())), self.max_tokens)
         return rows
+
+
+def _close_all(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        worker.close()
 
 
 class _TooLong(NamedTuple):
@@ -181,6 +191,10 @@ def _serve(connection: Connection, model: str, options: dict[str, Any]) -> None:
     """Load a model, tell about it, and answer until the other end is closed."""
     from qvec.embedders.transformer import TransformerEmbedder
 
+    if options["threads"] is not None:
+        import torch
+
+        torch.set_num_threads(options["threads"])
     try:
         embedder = TransformerEmbedder(
             model,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -16,15 +16,16 @@ from qvec.adapter import Adapter
 from qvec.checks import check_name
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, InvalidInputError
+from qvec.migrate.comparing import compare
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.journal import Journal
 from qvec.migrate.opening import open_source
-from qvec.migrate.source import Record, Source
+from qvec.migrate.source import Record, Source, batches
+from qvec.migrate.stated import stated_spec
 from qvec.migrate.vectors import Choice, choose
-from qvec.migrate.verify import verify
 from qvec.migrate.writing import Batch, Preparer, write
-from qvec.registry import DEFAULT_MODEL, open_adapter
+from qvec.registry import DEFAULT_MODEL, load_embedder, open_adapter
 from qvec.types import CollectionSpec
 from qvec.uri import URI
 
@@ -95,7 +96,11 @@ class CopyJob:
         collection: the target's; made when it is not there.
         table: of a SQL source; taken literally.
         schema: of the table.
-        source_collection: of a qvec source.
+        source_collection: of a qvec source, or of the program that `layout` names.
+        layout: another program's: ``"langchain"``, ``"llamaindex"`` or ``"pgai"``.
+        source_model: made the vectors of such a source, or of the column `fields.vector`; they are carried when they
+            prove to be its, else made anew.
+        source_dim: width to which they were cut.
         fields: which columns become what.
         model: makes the vectors; None takes the target's, or carries the source's.
         dim: width of the model's vectors.
@@ -111,6 +116,9 @@ class CopyJob:
     table: str | None = None
     schema: str | None = None
     source_collection: str | None = None
+    layout: str | None = None
+    source_model: str | None = None
+    source_dim: int | None = None
     fields: FieldMap = field(default_factory=FieldMap)
     model: str | None = None
     dim: int | None = None
@@ -135,7 +143,12 @@ class CopyJob:
             QvecError: as its database says.
         """
         return open_source(
-            self.source, self.fields, table=self.table, schema=self.schema, collection=self.source_collection
+            self.source,
+            self.fields,
+            table=self.table,
+            schema=self.schema,
+            collection=self.source_collection,
+            layout=self.layout,
         )
 
 
@@ -162,14 +175,14 @@ def copy(
     """
     started = time.monotonic()
     check_name(job.collection)
-    with _Opened(job) as opened, Journal(job.journal_path) as journal:
+    with Opened(job) as opened, Journal(job.journal_path) as journal:
         choice = opened.choose()
         journal.begin(_identity(job, opened.source, choice), restart=restart)
         opened.make(choice, journal)
         run = _Run(opened, choice, journal, on_error)
         run.feed(progress)
         opened.adapter.refresh(job.collection)
-        verified = verify(opened.adapter, job.collection, journal, is_ours=journal.fact("made") == "yes")
+        verified = compare(opened.adapter, job.collection, journal, is_ours=journal.fact("made") == "yes")
         journal.note("done", "yes")
         return CopyReport(
             documents=journal.count("documents"),
@@ -190,7 +203,7 @@ def plan_copy(job: CopyJob) -> CopyPlan:
         QvecError: as `copy` says.
     """
     check_name(job.collection)
-    with _Opened(job) as opened:
+    with Opened(job) as opened:
         choice = opened.choose()
         rows = opened.source.count()
         steps = [
@@ -218,12 +231,7 @@ def undo_copy(job: CopyJob) -> bool:
     Raises:
         MigrationError: there is no journal of such a copy.
     """
-    if not job.journal_path.exists():
-        raise MigrationError(f"there is no journal {job.journal_path}: nothing is known of such a copy")
-    with Journal(job.journal_path) as journal:
-        known = json.loads(journal.fact("job") or "{}")
-        if (known.get("target"), known.get("collection")) != (str(URI.parse(job.target)), job.collection):
-            raise MigrationError(f"the journal {job.journal_path} is of another copy")
+    with _known_journal(job) as journal:
         is_ours = journal.fact("made") == "yes"
         if is_ours:
             adapter = open_adapter(job.target)
@@ -235,8 +243,35 @@ def undo_copy(job: CopyJob) -> bool:
     return is_ours
 
 
-class _Opened:
-    """Source and target of a copy, closed together."""
+def plan_undo_copy(job: CopyJob) -> list[str]:
+    """Say what `undo_copy` would do.
+
+    Raises:
+        MigrationError: there is no journal of such a copy.
+    """
+    with _known_journal(job) as journal:
+        is_ours = journal.fact("made") == "yes"
+    kept = f"{job.collection} was there before the copy and stays"
+    return [f"drop the collection {job.collection}" if is_ours else kept, f"delete {job.journal_path}"]
+
+
+@contextmanager
+def _known_journal(job: CopyJob) -> Iterator[Journal]:
+    if not job.journal_path.exists():
+        raise MigrationError(f"there is no journal {job.journal_path}: nothing is known of such a copy")
+    with Journal(job.journal_path) as journal:
+        known = json.loads(journal.fact("job") or "{}")
+        if (known.get("target"), known.get("collection")) != (str(URI.parse(job.target)), job.collection):
+            raise MigrationError(f"the journal {job.journal_path} is of another copy")
+        yield journal
+
+
+class Opened:
+    """Source and target of a copy, closed together.
+
+    Args:
+        job: the copy.
+    """
 
     def __init__(self, job: CopyJob) -> None:
         self.job = job
@@ -251,7 +286,7 @@ class _Opened:
         except CollectionNotFoundError:
             self.held = None
 
-    def __enter__(self) -> _Opened:
+    def __enter__(self) -> Opened:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -259,16 +294,20 @@ class _Opened:
         self.source.close()
 
     def choose(self) -> Choice:
+        """Say whose vectors the target holds, or is to hold."""
         job = self.job
+        source = self.source.spec if job.layout is None else None
+        if job.source_model is not None:
+            source = stated_spec(self.source, load_embedder(job.source_model, dim=job.source_dim))
         return choose(
             job.collection,
-            self.source.spec,
+            source,
             self.held,
             model=job.model,
             dim=job.dim,
             embedder=job.embedder,
-            default_model=job.default_model,
-            default_dim=job.default_dim,
+            default_model=job.source_model or job.default_model,
+            default_dim=job.source_dim if job.source_model else job.default_dim,
         )
 
     def make(self, choice: Choice, journal: Journal) -> None:
@@ -280,13 +319,13 @@ class _Opened:
                 f"the collection {self.job.collection!r} is gone since the copy was broken off: use restart=True"
             )
         journal.note("made", "yes")
-        self.adapter.create_collection(choice.spec)
+        self.adapter.create_collection(choice.spec_for(self.adapter.capabilities))
 
 
 class _Run:
     """Reads and embeds a batch while the one before it is written."""
 
-    def __init__(self, opened: _Opened, choice: Choice, journal: Journal, on_error: OnError) -> None:
+    def __init__(self, opened: Opened, choice: Choice, journal: Journal, on_error: OnError) -> None:
         self.opened = opened
         self.choice = choice
         self.journal = journal
@@ -302,7 +341,7 @@ class _Run:
         collection = self.opened.job.collection
         writer = ThreadPoolExecutor(1, thread_name_prefix="qvec-copy")
         try:
-            for rows in _batches(self.opened.source.records(self.journal.position), self.size):
+            for rows in batches(self.opened.source.records(self.journal.position), self.size):
                 batch = self.preparer.prepare(rows, self._copied(rows))
                 self._stop_at(batch.errors)
                 self._settle()
@@ -311,6 +350,9 @@ class _Run:
                 if progress:
                     progress(CopyProgress(self.read, total))
             self._settle()
+        except KeyboardInterrupt:
+            self._settle()
+            raise
         finally:
             writer.shutdown()
 
@@ -353,9 +395,3 @@ def _identity(job: CopyJob, source: Source, choice: Choice) -> dict[str, str]:
         "fields": repr(job.fields),
         "vectors": choice.said,
     }
-
-
-def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    iterator = iter(records)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -25,16 +25,18 @@ class FieldMap:
         id: the columns that make the id; none: the table's primary key, or a file's column ``id``.
         text: a column, or a template over several: ``"{title}\\n{body}"``.
         metadata: the columns that come along; None: all that the text does not already hold alone.
+        vector: the column of a vector that was made before; empty: there is none.
     """
 
     id: tuple[str, ...] = ()
     text: str = "text"
     metadata: tuple[str, ...] | None = None
+    vector: str = ""
 
     @property
     def is_template(self) -> bool:
         """Whether `text` is a template, not a column."""
-        return "{" in self.text
+        return _FIELD.search(self.text) is not None
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -43,7 +45,7 @@ class FieldMap:
 
     def with_id(self, columns: Sequence[str]) -> FieldMap:
         """Take `columns` for the id where none were given."""
-        return self if self.id else FieldMap(tuple(columns), self.text, self.metadata)
+        return self if self.id else replace(self, id=tuple(columns))
 
     def check(self, columns: Sequence[str], where: str) -> None:
         """Check that a source has every column that is named.
@@ -51,7 +53,8 @@ class FieldMap:
         Raises:
             InvalidInputError: names the first that it has not, and those that it has.
         """
-        for column in (*self.id, *self.text_columns, *(self.metadata or ())):
+        named = (*self.id, *self.text_columns, *(self.metadata or ()), *((self.vector,) if self.vector else ()))
+        for column in named:
             if column not in columns:
                 raise InvalidInputError(f"{where} has no column {column!r}; it has {', '.join(columns)}")
 
@@ -68,7 +71,7 @@ class FieldMap:
         Nor the title, where a template has it: metadata's title is embedded above the text, so it would count twice.
         """
         held = [name for name in self.text_columns if name == TITLE] if self.is_template else [self.text]
-        own = {*(self.id if len(self.id) == 1 else ()), *held}
+        own = {*(self.id if len(self.id) == 1 else ()), *held, self.vector}
         return list(self.metadata) if self.metadata is not None else [name for name in columns if name not in own]
 
     def metadata_of(self, row: Mapping[str, object]) -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from qvec.errors import InvalidInputError, MissingDriverError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.source import Position, Record, Source
+from qvec.migrate.stated import read_vector
 from qvec.types import CollectionSpec
 
 Row: TypeAlias = "Mapping[str, object] | str"
@@ -63,7 +64,8 @@ class _File(Source):
                 yield Record(place, number, None, row)
                 continue
             try:
-                yield Record(place, number, self.fields.document(row))
+                vector = read_vector(row.get(self.fields.vector)) if self.fields.vector else None
+                yield Record(place, number, self.fields.document(row), vector=vector)
             except InvalidInputError as exc:
                 yield Record(place, number, None, str(exc))
 

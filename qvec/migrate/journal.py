@@ -115,6 +115,13 @@ class Journal:
         found = self._db.execute("SELECT id FROM records WHERE id IN (SELECT value FROM json_each(?))", (_json(ids),))
         return {str(row[0]) for row in found}
 
+    def refused(self, places: Sequence[str]) -> set[str]:
+        """Which of these rows were not copied."""
+        found = self._db.execute(
+            "SELECT place FROM errors WHERE place IN (SELECT value FROM json_each(?))", (_json(places),)
+        )
+        return {str(row[0]) for row in found}
+
     def commit(
         self,
         position: Position,
@@ -129,7 +136,7 @@ class Journal:
         db.executemany("INSERT OR IGNORE INTO documents VALUES (?)", ((identity,) for identity in ids))
         db.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", ((d.id, d.source, d.digest) for d in records))
         db.executemany("INSERT OR REPLACE INTO errors VALUES (?, ?)", errors)
-        rows = ((_hash(item.id), item.id, item.digest, item.vector.tobytes()) for item in sampled)
+        rows = ((sample_hash(item.id), item.id, item.digest, item.vector.tobytes()) for item in sampled)
         db.executemany("INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?)", rows)
         db.execute("DELETE FROM sample WHERE hash NOT IN (SELECT hash FROM sample ORDER BY hash LIMIT ?)", (SAMPLE,))
         self._put("position", json.dumps(position))
@@ -138,7 +145,7 @@ class Journal:
     def is_sampled(self, identity: str) -> bool:
         """Whether a record may be one of the sample: those with the smallest hashes are."""
         row = self._db.execute("SELECT count(*), max(hash) FROM sample").fetchone()
-        return int(row[0]) < SAMPLE or _hash(identity) <= int(row[1])
+        return int(row[0]) < SAMPLE or sample_hash(identity) <= int(row[1])
 
     def count(self, table: str) -> int:
         """Count the rows of ``documents``, ``records`` or ``errors``."""
@@ -178,7 +185,8 @@ def _changed(was: Mapping[str, str], job: Mapping[str, str]) -> str:
     return "; ".join(f"{key} was {was.get(key)!r}, is {job[key]!r}" for key in job if was.get(key) != job[key])
 
 
-def _hash(identity: str) -> int:
+def sample_hash(identity: str) -> int:
+    """Hash an id so that the smallest hashes make a sample that is the same in every run."""
     return zlib.crc32(identity.encode()) << 16 | zlib.adler32(identity.encode()) & 0xFFFF
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from qvec.errors import InvalidInputError, QvecError
+from qvec.foreign import with_layout
+from qvec.layouts import to_layout
 from qvec.migrate.collections import CollectionSource
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.files import open_file
@@ -12,6 +15,9 @@ from qvec.migrate.source import Source
 from qvec.migrate.sql import SqlTable
 from qvec.registry import open_adapter
 from qvec.uri import URI
+
+PGAI = FieldMap(("embedding_uuid",), "chunk", vector="embedding")
+"""What pgai's vectorizers write: a table of chunks, and a view of it with the columns of the table they are from."""
 
 
 def open_source(
@@ -21,6 +27,7 @@ def open_source(
     table: str | None = None,
     schema: str | None = None,
     collection: str | None = None,
+    layout: str | None = None,
 ) -> Source:
     """Open what a migration reads.
 
@@ -30,19 +37,26 @@ def open_source(
         fields: which columns become what; nothing of it concerns a collection.
         table: of a SQL database; taken literally.
         schema: of the table.
-        collection: of a qvec database.
+        collection: of a qvec database, or of the program that `layout` names.
+        layout: another program's: ``"langchain"`` or ``"llamaindex"`` with `collection`, ``"pgai"`` with `table`, its
+            view or its table of embeddings.
 
     Raises:
         InvalidInputError: no such file, table or column.
         QvecError: as its database says.
     """
+    if layout == "pgai":
+        if table is None:
+            raise InvalidInputError("name the table: pgai's view, or its table of embeddings")
+        fields = replace(PGAI, metadata=fields.metadata)
     if table is not None:
         return SqlTable(address, table, fields, schema=schema)
     if collection is not None:
         uri = URI.parse(address)
         adapter = open_adapter(uri)
         try:
-            return CollectionSource(adapter, collection, str(uri))
+            opened = adapter if layout is None else with_layout(adapter, to_layout(layout))
+            return CollectionSource(opened, collection, str(uri))
         except QvecError:
             adapter.close()
             raise

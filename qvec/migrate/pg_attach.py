@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.migrate.copying import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap
+from qvec.migrate.pg_rights import check_rights
 from qvec.migrate.pg_rows import Outcome, Row, Rows, run
-from qvec.migrate.pg_session import attached, connected, locked
+from qvec.migrate.pg_session import attached, connected, locked, name_lock
 from qvec.migrate.pg_table import STATE, PgTable, quoted
 from qvec.passport import check_passport, passport_of
 from qvec.registry import DEFAULT_MODEL, load_embedder, open_adapter
@@ -64,6 +66,8 @@ class AttachJob:
         default_dim: width to cut the default model's vectors to.
         in_table: add columns to the table itself; else a companion table holds vectors and tokens.
         triggers: queue the rows that change, for `sync`.
+        version: instead of triggers, a column that another value is written to whenever a row changes
+            (``updated_at``, a counter): `sync` compares it with what it was.
         index: of the vectors; ``"auto"`` builds HNSW from 10,000 rows on.
     """
 
@@ -79,6 +83,7 @@ class AttachJob:
     default_dim: int | None = None
     in_table: bool = False
     triggers: bool = False
+    version: str | None = None
     index: IndexSpec = field(default_factory=IndexSpec)
 
 
@@ -123,11 +128,13 @@ def attach(job: AttachJob, *, progress: Callable[[CopyProgress], None] | None = 
     check_name(job.collection)
     with connected(job.url) as connection:
         table = _described(connection, job)
-        found = attached(connection, job.collection)
-        embedder = embedder_of(job, found)
-        if found is None:
-            found = _set_up(connection, job, table, embedder)
-        elif (found.schema, found.name) != (table.schema, table.name):
+        with locked(connection, name_lock(job.collection)):
+            found = attached(connection, job.collection)
+            embedder = embedder_of(job, found)
+            if found is None:
+                check_rights(connection, table)
+                found = _set_up(connection, job, table, embedder)
+        if (found.schema, found.name) != (table.schema, table.name):
             raise MigrationError(f"the collection {job.collection!r} is attached to {found.schema}.{found.name}")
         with locked(connection, found.number):
             report = _backfill(connection, Rows(found, embedder), progress)
@@ -179,8 +186,11 @@ def detach(url: str, collection: str) -> None:
         with locked(connection, table.number), connection.begin():
             for statement in _undoing(table):
                 run(connection, statement)
-            (rest,) = run(connection, "SELECT count(*) FROM qvec_attached").one()
-            if not rest:
+            rest = _all_attached(connection)
+            if rest and table.made:
+                # What the first attach made is for the last detach to drop.
+                _keep_form(connection, replace(rest[0], made=tuple({*rest[0].made, *table.made})))
+            elif not rest:
                 run(connection, "DROP TABLE qvec_attached")
             (others,) = run(connection, "SELECT count(*) FROM qvec_collections").one()
             if not others and "catalogue" in table.made:
@@ -224,6 +234,8 @@ def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
             f"{name} has no primary key: name unique columns that are NOT NULL with id=('column', ...), or add a key"
         )
     fields.check(list(types), f"the table {name}")
+    if job.version and job.version not in types:
+        raise InvalidInputError(f"the table {name} has no column {job.version!r}; it has {', '.join(types)}")
     if list(fields.id) != primary:
         (is_unique,) = run(connection, _UNIQUE, {"name": name, "names": list(fields.id)}).one()
         if not is_unique:
@@ -232,8 +244,8 @@ def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
     connection.rollback()
     return PgTable(
         str(columns[0][0]), str(columns[0][1]), key, fields, 0, 0, in_table=job.in_table,
-        triggers=job.triggers, title=tuple(name for name in fields.metadata_columns(types) if name == TITLE),
-        m=job.index.m, ef_construction=job.index.ef_construction,
+        triggers=job.triggers, version=job.version or "", m=job.index.m, ef_construction=job.index.ef_construction,
+        title=tuple(name for name in fields.metadata_columns(types) if name == TITLE),
     )  # fmt: skip
 
 
@@ -270,15 +282,31 @@ def _set_up(connection: sa.Connection, job: AttachJob, table: PgTable, embedder:
         (number,) = run(
             connection, "SELECT number FROM qvec_collections WHERE name = %(name)s FOR UPDATE", {"name": job.collection}
         ).one()
-        chosen = replace(table, number=int(number), dim=embedder.dim, made=made)
         run(connection, STATE)
+        beside = [other for other in _all_attached(connection) if other.source == table.source]
+        others = tuple(other.number for other in beside if other.in_table)
+        chosen = replace(table, number=int(number), dim=embedder.dim, made=made, others=others)
         # The adapter's own table, empty as yet, makes way for the view.
         run(connection, f"DROP TABLE {chosen.view}")
         for statement in chosen.setup():
             run(connection, statement)
+        for other in beside if table.in_table else ():
+            again = replace(other, others=(*other.others, chosen.number))
+            run(connection, again.view_again())
+            _keep_form(connection, again)
         form = {"number": number, "form": chosen.form}
         run(connection, "INSERT INTO qvec_attached (number, form) VALUES (%(number)s, %(form)s)", form)
     return chosen
+
+
+def _all_attached(connection: sa.Connection) -> list[PgTable]:
+    found = run(connection, "SELECT form FROM qvec_attached ORDER BY number")
+    return [PgTable.from_form(str(form)) for (form,) in found]
+
+
+def _keep_form(connection: sa.Connection, table: PgTable) -> None:
+    values = {"form": table.form, "number": table.number}
+    run(connection, "UPDATE qvec_attached SET form = %(form)s WHERE number = %(number)s", values)
 
 
 def _make_collection(adapter: Adapter, job: AttachJob, embedder: Embedder) -> None:
@@ -302,19 +330,31 @@ def _backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyPro
     connection.commit()
     report = AttachReport()
     read = 0
-    while found := _page(connection, table, last):
-        last = list(found[-1].key)
-        outcome: Outcome = rows.write(connection, found, json.dumps(last))
-        report.embedded += outcome.embedded
-        report.unchanged += outcome.unchanged
-        read += len(found)
-        if progress:
-            progress(CopyProgress(read, int(total)))
+    with connection.engine.connect() as other, ThreadPoolExecutor(1, thread_name_prefix="qvec-attach") as writer:
+        pending: Future[Outcome] | None = None
+        while found := page(connection, table, last):
+            last = list(found[-1].key)
+            made = rows.prepare(connection, found)
+            _add(report, pending)
+            # Written while the next batch is read and embedded; the position goes with it, so order is kept.
+            pending = writer.submit(rows.write, other, found, made, json.dumps(last))
+            read += len(found)
+            if progress:
+                progress(CopyProgress(read, int(total)))
+        _add(report, pending)
     report.removed = rows.remove_orphans(connection)
     return report
 
 
-def _page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:
+def _add(report: AttachReport, written: Future[Outcome] | None) -> None:
+    if written is not None:
+        outcome = written.result()
+        report.embedded += outcome.embedded
+        report.unchanged += outcome.unchanged
+
+
+def page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:
+    """Read the rows that follow a key; all of them begin at None."""
     values = {f"key_{at}": value for at, value in enumerate(last or [], 1)}
     found = run(connection, table.page(from_start=last is None), {**values, "size": _BATCH}).all()
     connection.rollback()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,11 @@ from qvec.types import Document, Vector
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+_EMPTY, _TOO_LONG = "its text is empty or white space only", "its text is over the model's window"
+_WRITTEN = ("id", "digest", "tokens", "token_count", "zero", "embedding", "part_start", "part_length")
+LASTING = (_EMPTY, _TOO_LONG)
+"""Reasons that only another text can take away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,13 @@ class Made:
     vectors: dict[str, Vector]
     errors: dict[str, str]
 
+    def only(self, keys: Set[tuple[str, ...]]) -> Made:
+        """Leave the rows of these keys."""
+        changed = [row for row in self.changed if row.key in keys]
+        ids = {row.id for row in changed}
+        parts = [(row, cut) for row, cut in self.parts if row.key in keys]
+        return Made(changed, parts, self.vectors, {key: why for key, why in self.errors.items() if key in ids})
+
 
 class Rows:
     """Writes the rows of one attached table; a batch is one transaction with the position that it reaches."""
@@ -82,27 +95,54 @@ class Rows:
         """The statement that writes a row's vector and tokens."""
         return self._update() if self.table.in_table else self._insertion()
 
-    def write(self, connection: sa.Connection, rows: Sequence[Row], position: str) -> Outcome:
-        """Bring the vectors of these rows up to date and note how far the backfill is, all in one transaction."""
+    def prepare(self, connection: sa.Connection, rows: Sequence[Row]) -> Made:
+        """Embed those rows whose vectors are not up to date; no transaction is open meanwhile."""
         held = self.held(connection, rows)
         connection.rollback()
-        made = self.make(rows, held)
+        return self.make(rows, held)
+
+    def write(self, connection: sa.Connection, rows: Sequence[Row], made: Made, position: str) -> Outcome:
+        """Write what was made, and note how far the backfill is."""
         with connection.begin():
-            outcome = self.store(connection, rows, made)
-            run(
-                connection,
-                "UPDATE qvec_attached SET position = %(position)s WHERE number = %(number)s",
-                {"position": position, "number": self.table.number},
-            )
+            busy = self.busy(connection, [row.key for row in made.changed])
+            free = [row for row in rows if row.key not in busy]
+            outcome = self.store(connection, free, made.only({row.key for row in free}))
+            if not busy:
+                self._note_position(connection, position)
+        for row in (row for row in rows if row.key in busy):
+            with connection.begin():
+                one = self.store(connection, [row], made.only({row.key}))
+            outcome = Outcome(outcome.embedded + one.embedded, outcome.unchanged, outcome.failed + one.failed)
+        if busy:
+            with connection.begin():
+                self._note_position(connection, position)
         return outcome
+
+    def busy(self, connection: sa.Connection, keys: Sequence[tuple[str, ...]]) -> set[tuple[str, ...]]:
+        """Lock rows that vectors are written into, and tell those that somebody else is writing.
+
+        Never waiting with rows in hand, one cannot be part of a deadlock with whoever writes to several rows at once.
+        """
+        table = self.table
+        if not table.in_table or not keys:
+            return set()
+        names = ", ".join(f"t.{key}::text" for key in table.keys)
+        select = f"SELECT ARRAY[{names}] FROM {table.source} t WHERE {table.is_among()}"
+        values = {f"key_{at}": [key[at - 1] for key in keys] for at in range(1, len(table.key) + 1)}
+        there = {tuple(key) for (key,) in run(connection, select, values)}
+        return there - {tuple(key) for (key,) in run(connection, f"{select} FOR NO KEY UPDATE SKIP LOCKED", values)}
+
+    def _note_position(self, connection: sa.Connection, position: str) -> None:
+        statement = "UPDATE qvec_attached SET position = %(position)s WHERE number = %(number)s"
+        run(connection, statement, {"position": position, "number": self.table.number})
 
     def make(self, rows: Sequence[Row], held: Mapping[str, str]) -> Made:
         """Embed those rows whose digest is not the one held; touches no database."""
         changed = [row for row in rows if held.get(row.id) != row.digest]
-        parts = self._parts([row for row in changed if row.text.strip()])
-        errors = {row.id: "its text is empty or white space only" for row in changed if not row.text.strip()}
+        parts = self.parts([row for row in changed if row.text.strip()])
+        errors = {row.id: _EMPTY for row in changed if not row.text.strip()}
         if self.table.in_table:
-            errors |= {row.id: "its text is over the model's window" for row, cut in parts if len(cut) > 1}
+            errors |= {row.id: _TOO_LONG for row, cut in parts if len(cut) > 1}
             parts = [(row, cut) for row, cut in parts if len(cut) == 1]
         vectors, refused = self._embed([part for _, cut in parts for part, _ in cut])
         errors |= {row.id: refused[part.id] for row, cut in parts for part, _ in cut if part.id in refused}
@@ -147,39 +187,49 @@ class Rows:
 
     def remove_orphans(self, connection: sa.Connection) -> int:
         """Take away the vectors of rows that the table no longer has."""
+        if self.table.in_table:
+            self.recount(connection)
+            return 0
+        with connection.begin():
+            return self.let_go(connection)
+
+    def let_go(self, connection: sa.Connection) -> int:
+        """Do so inside a transaction; vectors in the table itself went with their rows, and so are 0."""
         table = self.table
         if table.in_table:
-            self.recount(connection)
+            self._recount(connection)
             return 0
         same = " AND ".join(f"t.{key} = r.key_{at}" for at, key in enumerate(table.keys, 1))
         statement = (
             f"WITH gone AS (DELETE FROM {table.companion} r WHERE NOT EXISTS (SELECT FROM {table.source} t "
             f"WHERE {same}) RETURNING token_count) SELECT count(*), coalesce(sum(token_count), 0) FROM gone"
         )
-        with connection.begin():
-            gone, tokens = _pair(connection, statement, {})
-            totals(connection, table.number, -gone, -tokens)
+        gone, tokens = _pair(connection, statement, {})
+        totals(connection, table.number, -gone, -tokens)
         return gone
 
     def recount(self, connection: sa.Connection) -> None:
         """Count anew what lies in the table itself: a row that is deleted takes its vector and its count along."""
+        with connection.begin():
+            self._recount(connection)
+
+    def _recount(self, connection: sa.Connection) -> None:
         table = self.table
         number = {"number": table.number}
-        with connection.begin():
-            # Locked first, so that what others commit is either seen by the count or added to it after.
-            run(connection, "SELECT FROM qvec_collections WHERE number = %(number)s FOR UPDATE", number)
-            count, tokens = _pair(
-                connection,
-                f"SELECT count(*), coalesce(sum({table.column('token_count')}), 0) FROM {table.source} "
-                f"WHERE {table.column('embedding')} IS NOT NULL",
-                {},
-            )
-            values = {"documents": count, "tokens": tokens, **number}
-            run(
-                connection,
-                "UPDATE qvec_collections SET documents = %(documents)s, tokens = %(tokens)s WHERE number = %(number)s",
-                values,
-            )
+        # Locked first, so that what others commit is either seen by the count or added to it after.
+        run(connection, "SELECT FROM qvec_collections WHERE number = %(number)s FOR UPDATE", number)
+        count, tokens = _pair(
+            connection,
+            f"SELECT count(*), coalesce(sum({table.column('token_count')}), 0) FROM {table.source} "
+            f"WHERE {table.column('embedding')} IS NOT NULL",
+            {},
+        )
+        values = {"documents": count, "tokens": tokens, **number}
+        run(
+            connection,
+            "UPDATE qvec_collections SET documents = %(documents)s, tokens = %(tokens)s WHERE number = %(number)s",
+            values,
+        )
 
     def held(self, connection: sa.Connection, rows: Sequence[Row]) -> dict[str, str]:
         """Return id -> digest of what these rows' vectors were made from."""
@@ -200,7 +250,7 @@ class Rows:
         batch = self._preparer.prepare([Record(item.id, None, item) for item in documents], set())
         return {item.id: batch.vectors[at] for at, item in enumerate(batch.documents)}, batch.errors
 
-    def _parts(self, rows: Sequence[Row]) -> list[tuple[Row, list[Part]]]:
+    def parts(self, rows: Sequence[Row]) -> list[tuple[Row, list[Part]]]:
         """Cut what is over the model's window; each part with where it starts in the row's text, from 1."""
         found = []
         for row in rows:
@@ -222,7 +272,7 @@ class Rows:
         if not values:
             return 0, 0
         if not self.table.in_table:
-            run_many(connection, self._insertion(), values)
+            self._copy(connection, values)
             return len(values), sum(int(str(item["token_count"])) for item in values)
         count = tokens = 0
         for item in values:
@@ -232,14 +282,26 @@ class Rows:
         return count, tokens
 
     def _insertion(self) -> str:
-        keys = [f"key_{at}" for at in range(1, len(self.table.key) + 1)]
-        casts = [f"CAST(%(key_{at})s AS {kind})" for at, (_, kind) in enumerate(self.table.key, 1)]
-        return (
-            f"INSERT INTO {self.table.companion} ({', '.join(keys)}, id, digest, tokens, token_count, zero, embedding, "
-            f"part_start, part_length) VALUES ({', '.join(casts)}, %(id)s, %(digest)s, "
-            f"CAST(%(tokens)s AS tsvector), %(token_count)s, %(zero)s, CAST(%(embedding)s AS {self.table.kind}), "
-            "%(part_start)s, %(part_length)s)"
-        )
+        return f"COPY {self.table.companion} ({', '.join(self._columns())}) FROM STDIN"
+
+    def _columns(self) -> list[str]:
+        return [*(f"key_{at}" for at in range(1, len(self.table.key) + 1)), *_WRITTEN]
+
+    def _copy(self, connection: sa.Connection, values: Sequence[Mapping[str, object]]) -> None:
+        """Send rows by COPY, which SQLAlchemy has no word for."""
+        import sqlalchemy as sa
+
+        columns = self._columns()
+        driver, errors = connection.connection.driver_connection, connection.dialect.loaded_dbapi
+        assert driver is not None
+        try:
+            with driver.cursor() as cursor, cursor.copy(self._insertion()) as copy:
+                for item in values:
+                    copy.write_row([item[name] for name in columns])
+        except errors.OperationalError as exc:
+            raise sa.exc.OperationalError("COPY", None, exc) from exc
+        except errors.Error as exc:
+            raise sa.exc.DBAPIError("COPY", None, exc) from exc
 
     def _update(self) -> str:
         """Write only where the text is still the one that was embedded; who changed it meanwhile is met again."""
@@ -284,7 +346,12 @@ def totals(connection: sa.Connection, number: int, documents: int, tokens: int) 
 
 def tsvector(frequencies: Mapping[str, int]) -> str:
     """Write tokens as PostgreSQL's text form of a tsvector, equal to what the adapter writes in binary."""
-    return " ".join(f"{_quoted(token)}:{','.join(map(str, positions(count)))}" for token, count in frequencies.items())
+    return " ".join(f"{_quoted(token)}:{_places(count)}" for token, count in frequencies.items())
+
+
+@cache
+def _places(count: int) -> str:
+    return ",".join(map(str, positions(count)))
 
 
 def _quoted(token: str) -> str:
@@ -302,11 +369,16 @@ def _values(row: Row, cut: Sequence[Part], at: int, vector: Vector) -> dict[str,
         "tokens": tsvector(frequencies),
         "token_count": sum(frequencies.values()),
         "zero": not bool(np.any(vector)),
-        "embedding": str(vector.tolist()),
+        "embedding": vector_text(vector),
         "part_start": None if is_whole else start,
         "part_length": None if is_whole else len(part.text),
         "text": row.text,
     }
+
+
+def vector_text(vector: Vector) -> str:
+    """Write a vector as pgvector reads it; nine digits give float32 back whole, in half the time of repr."""
+    return f"[{','.join(['%.9g'] * len(vector))}]" % tuple(vector.tolist())
 
 
 def _pair(connection: sa.Connection, statement: str, values: Mapping[str, object]) -> tuple[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _LOCK = 0x71766D67  # "qvmg"
+_PATIENCE = 1.0
+"""The server may take so long to notice that a run was killed, and to free its lock."""
 
 
 @contextmanager
@@ -48,6 +52,11 @@ def attached(connection: sa.Connection, collection: str) -> PgTable | None:
     return PgTable.from_form(str(found[0])) if found else None
 
 
+def name_lock(collection: str) -> int:
+    """Number the lock of a collection that has no number yet; below zero, where no collection's is."""
+    return -1 - (zlib.crc32(collection.encode()) >> 1)
+
+
 @contextmanager
 def locked(connection: sa.Connection, number: int, *, shared: bool = False) -> Iterator[None]:
     """Keep others from attaching or detaching a collection meanwhile; those that share may be several.
@@ -57,9 +66,7 @@ def locked(connection: sa.Connection, number: int, *, shared: bool = False) -> I
     """
     values = {"lock": _LOCK, "number": number}
     kind = "_shared" if shared else ""
-    (is_ours,) = run(connection, f"SELECT pg_try_advisory_lock{kind}(%(lock)s::int, %(number)s::int)", values).one()
-    connection.rollback()
-    if not is_ours:
+    if not _taken(connection, f"SELECT pg_try_advisory_lock{kind}(%(lock)s::int, %(number)s::int)", values):
         raise MigrationError("another attach, detach or sync of this collection is at work: wait for it")
     try:
         yield
@@ -67,3 +74,13 @@ def locked(connection: sa.Connection, number: int, *, shared: bool = False) -> I
         connection.rollback()
         run(connection, f"SELECT pg_advisory_unlock{kind}(%(lock)s::int, %(number)s::int)", values)
         connection.rollback()
+
+
+def _taken(connection: sa.Connection, statement: str, values: Mapping[str, object]) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        (is_ours,) = run(connection, statement, values).one()
+        connection.rollback()
+        if is_ours or time.monotonic() > deadline:
+            return bool(is_ours)
+        time.sleep(0.05)

@@ -53,7 +53,9 @@ class PgTable:
         m, ef_construction: of the HNSW index.
         made: what was not there before: ``extension``, ``catalogue``.
         triggers: changes are queued by triggers.
+        others: numbers of the collections whose vectors are columns of the same table.
         title: the column ``title`` where it comes along, which is embedded with the text.
+        version: the column that tells that a row has changed, where there are no triggers.
     """
 
     schema: str
@@ -69,6 +71,8 @@ class PgTable:
     made: tuple[str, ...] = ()
     triggers: bool = False
     title: tuple[str, ...] = ()
+    others: tuple[int, ...] = ()
+    version: str = ""
 
     @property
     def form(self) -> str:
@@ -83,8 +87,9 @@ class PgTable:
         metadata = None if fields["metadata"] is None else tuple(fields["metadata"])
         key = tuple((name, kind) for name, kind in found.pop("key"))
         made, title = tuple(found.pop("made")), tuple(found.pop("title"))
+        others = tuple(found.pop("others", ()))
         chosen = FieldMap(tuple(fields["id"]), fields["text"], metadata)
-        return cls(**found, key=key, fields=chosen, metric=metric, made=made, title=title)
+        return cls(**found, key=key, fields=chosen, metric=metric, made=made, title=title, others=others)
 
     @property
     def source(self) -> str:
@@ -139,7 +144,8 @@ class PgTable:
             named = [*self.fields.id, *self.fields.text_columns]
             kept = self.fields.metadata_columns(named)
             left_out = [name for name in dict.fromkeys(named) if name not in kept]
-            left_out += [f"qvec_{self.number}_{name}" for name in _COLUMNS] if self.in_table else []
+            numbers = [*([self.number] if self.in_table else []), *self.others]
+            left_out += [f"qvec_{number}_{name}" for number in numbers for name in _COLUMNS]
             return f"(to_jsonb(t) - ARRAY[{', '.join(map(literal, left_out))}]::text[])"
         pairs = [f"jsonb_build_object({literal(name)}, t.{quoted(name)})" for name in names]
         return f"({' || '.join(pairs)})" if pairs else "'{}'::jsonb"
@@ -168,7 +174,8 @@ class PgTable:
                 f"CREATE INDEX {self._index('key')} ON {self.companion} ({known})",
             ]
         errors = f'CREATE TABLE {self.errors} (id text COLLATE "C" PRIMARY KEY, reason text NOT NULL)'
-        return [*made, errors, self._view(), *(self._queueing() if self.triggers else [])]
+        following = self._queueing() if self.triggers else self._seeing() if self.version else []
+        return [*made, errors, self._view(), *following]
 
     def index(self, *, hnsw: bool) -> list[tuple[str, str]]:
         """Name and statement of each index, to be built CONCURRENTLY after the load."""
@@ -203,12 +210,14 @@ class PgTable:
         )
         queueing = [
             f"DROP TRIGGER IF EXISTS {self._index('sync')} ON {self.source}",
+            f"DROP TRIGGER IF EXISTS {self._index('truncate')} ON {self.source}",
             f"DROP FUNCTION IF EXISTS {self._index('enqueue')}()",
             f"DROP TABLE IF EXISTS {self.queue}",
         ]
         return [
             "SET LOCAL lock_timeout = '5s'",
             *(queueing if self.triggers else []),
+            *([f"DROP TABLE IF EXISTS {self.seen}"] if self.version else []),
             f"DROP VIEW IF EXISTS {self.view}",
             vectors,
             f"DROP TABLE IF EXISTS {self.errors}",
@@ -228,16 +237,52 @@ class PgTable:
     def rows(self) -> str:
         """Read rows by key, as `page` does."""
         keys = ", ".join(f"t.{key}::text" for key in self.keys)
-        lists = ", ".join(f"CAST(%(key_{at})s AS {kind}[])" for at, (_, kind) in enumerate(self.key, 1))
         return (
-            f"SELECT ARRAY[{keys}], {self.text}, ({self.metadata})::text FROM {self.source} t "
-            f"WHERE ({', '.join(f't.{key}' for key in self.keys)}) IN (SELECT * FROM unnest({lists}))"
+            f"SELECT ARRAY[{keys}], {self.text}, ({self.metadata})::text FROM {self.source} t WHERE {self.is_among()}"
+        )
+
+    def is_among(self) -> str:
+        """The condition that a row `t` has one of the keys ``key_1`` ..., a list for each column."""
+        lists = ", ".join(f"CAST(%(key_{at})s AS {kind}[])" for at, (_, kind) in enumerate(self.key, 1))
+        return f"({', '.join(f't.{key}' for key in self.keys)}) IN (SELECT * FROM unnest({lists}))"
+
+    def records_by_key(self) -> str:
+        """Read key, id and digest of the records of rows."""
+        lists = ", ".join(f"CAST(%(key_{at})s AS {kind}[])" for at, (_, kind) in enumerate(self.key, 1))
+        keys = self.keys if self.in_table else [f"key_{at}" for at in range(1, len(self.key) + 1)]
+        return (
+            f"SELECT ARRAY[{', '.join(f'{key}::text' for key in keys)}], {self.column('id')}, {self.column('digest')} "
+            f"FROM {self.companion} WHERE ({', '.join(keys)}) IN (SELECT * FROM unnest({lists})) "
+            f"AND {self.column('embedding')} IS NOT NULL"
+        )
+
+    def orphans(self) -> str:
+        """Read the ids of records whose rows are gone."""
+        same = " AND ".join(f"t.{key} = r.key_{at}" for at, key in enumerate(self.keys, 1))
+        return (
+            f"SELECT r.id FROM {self.companion} r WHERE NOT EXISTS (SELECT FROM {self.source} t WHERE {same}) "
+            "ORDER BY r.id"
         )
 
     @property
     def queue(self) -> str:
         """The table of keys whose rows have changed."""
         return quoted(f"qvec_{self.number}_queue")
+
+    @property
+    def seen(self) -> str:
+        """The table of each row's version when it was embedded."""
+        return quoted(f"qvec_{self.number}_seen")
+
+    def _seeing(self) -> list[str]:
+        """The statements that note every row's version; read before its text is, so that no change goes unseen."""
+        keys = ", ".join(f"{key} AS key_{at}" for at, key in enumerate(self.keys, 1))
+        names = ", ".join(f"key_{at}" for at in range(1, len(self.key) + 1))
+        return [
+            f"CREATE TABLE {self.seen} AS SELECT {keys}, {quoted(self.version)}::text AS version FROM {self.source}",
+            f"ALTER TABLE {self.seen} ADD PRIMARY KEY ({names}), ADD COLUMN tries integer NOT NULL DEFAULT 0, "
+            "ADD COLUMN due timestamptz",
+        ]
 
     def _queueing(self) -> list[str]:
         """The statements that make queue and trigger; writers wait for the trigger's lock at most an instant."""
@@ -251,16 +296,27 @@ class PgTable:
         return [
             f"CREATE TABLE {self.queue} AS SELECT {keys} FROM {self.source} WITH NO DATA",
             f"ALTER TABLE {self.queue} ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-            "ADD COLUMN queued_at timestamptz NOT NULL DEFAULT clock_timestamp()",
+            "ADD COLUMN queued_at timestamptz NOT NULL DEFAULT clock_timestamp(), "
+            "ADD COLUMN tries integer NOT NULL DEFAULT 0, "
+            "ADD COLUMN due timestamptz NOT NULL DEFAULT clock_timestamp()",
             # Its owner's rights and schema: who writes to the table need not know of the queue.
             f"CREATE FUNCTION {self._index('enqueue')}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
             "SET search_path FROM CURRENT AS $body$ BEGIN "
+            # A change without a key is that of the whole table. To empty the companion here, the writer would have to
+            # wait for workers, which wait for the writer's table.
+            f"IF TG_OP = 'TRUNCATE' THEN INSERT INTO {self.queue} DEFAULT VALUES; RETURN NULL; END IF; "
             f"IF TG_OP <> 'INSERT' THEN INSERT INTO {self.queue} ({names}) VALUES ({old}); END IF; "
             f"IF TG_OP = 'INSERT' OR (TG_OP = 'UPDATE' AND ({old}) IS DISTINCT FROM ({new})) THEN "
             f"INSERT INTO {self.queue} ({names}) VALUES ({new}); END IF; RETURN NULL; END $body$",
             f"CREATE TRIGGER {self._index('sync')} AFTER INSERT OR DELETE OR UPDATE OF {watched} ON {self.source} "
             f"FOR EACH ROW EXECUTE FUNCTION {self._index('enqueue')}()",
+            f"CREATE TRIGGER {self._index('truncate')} AFTER TRUNCATE ON {self.source} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {self._index('enqueue')}()",
         ]
+
+    def view_again(self) -> str:
+        """The statement that makes the view anew, once `others` has changed."""
+        return self._view().replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
 
     def _view(self) -> str:
         alias = "t" if self.in_table else "r"

@@ -11,6 +11,7 @@ from qvec.errors import BackendConnectionError, BackendError, ConfigError, Inval
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap, plain
 from qvec.migrate.source import Position, Record, Source
+from qvec.migrate.stated import read_vector
 from qvec.types import CollectionSpec
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class SqlTable(Source):
         self.key = [self.table.columns[name] for name in self.fields.id]
         self._wanted = list(
             dict.fromkeys([*self.fields.id, *self.fields.text_columns, *self.fields.metadata_columns(columns)])
-        )
+        ) + ([self.fields.vector] if self.fields.vector else [])
         if not self._key_is_declared():
             self._check_key()
 
@@ -111,7 +112,8 @@ class SqlTable(Source):
                 last = [_position(row[column]) for column in self.fields.id]
                 place = f"{self.name}[{', '.join(map(str, last))}]"
                 try:
-                    yield Record(place, last, self.fields.document(row))
+                    vector = read_vector(row[self.fields.vector]) if self.fields.vector else None
+                    yield Record(place, last, self.fields.document(row), vector=vector)
                 except InvalidInputError as exc:
                     yield Record(place, last, None, str(exc))
 
@@ -141,12 +143,20 @@ class SqlTable(Source):
         with sql_errors(self._shown), self.engine.connect() as connection:
             found = sa.inspect(connection).get_indexes(self.table.name, schema=self.table.schema)
             version = ".".join(map(str, connection.dialect.server_version_info or ()))
-            allowed = self._permissions(connection) if self.engine.dialect.name == "postgresql" else {"SELECT": True}
+            is_postgres = self.engine.dialect.name == "postgresql"
+            allowed = self._permissions(connection) if is_postgres else {"SELECT": True}
+            # The version that is installed, or could be.
+            there = (
+                "SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = :name"
+            )
+            statement = sa.text(there).bindparams(name="vector")
+            vector = {"extensions": {"vector": connection.execute(statement).scalar()}} if is_postgres else {}
         return {
             "database": f"{self.engine.dialect.name} {version}",
             "key": list(self.fields.id),
             "indexes": {str(item["name"]): [str(column) for column in item["column_names"]] for item in found},
             "permissions": allowed,
+            **vector,
         }
 
     def _permissions(self, connection: sa.Connection) -> dict[str, bool]:

@@ -65,7 +65,17 @@ class Preparer:
         self._embedder = embedder
 
     def prepare(self, rows: Sequence[Record], copied: set[str]) -> Batch:
-        """Make a batch; a row whose id is among `copied` is one too many, unless its source cannot be resumed."""
+        """Make a batch with its vectors; see `records`."""
+        batch = self.records(rows, copied)
+        if self._embedder is not None:
+            self._embed(batch, self._embedder)
+        return batch
+
+    def records(self, rows: Sequence[Record], copied: set[str]) -> Batch:
+        """Make a batch whose vectors are those that came with the rows.
+
+        A row whose id is among `copied` is one too many, unless its source cannot be resumed.
+        """
         batch = Batch(rows[-1].position, len(rows))
         seen = set(copied)
         vectors = []
@@ -78,21 +88,22 @@ class Preparer:
                     batch.errors[row.place] = f"its id {document.id!r} occurred before"
             else:
                 seen.add(document.id)
-                records = self._records(row, document, batch)
+                records = self._cut(row, document, batch)
                 batch.documents += records
                 batch.place_of |= {record.id: row.place for record in records}
                 batch.whole_of |= {record.id: document.id for record in records}
                 vectors += [row.vector] if records and self._embedder is None else []
-        if self._embedder is not None:
-            self._embed(batch, self._embedder)
-        elif vectors:
+        if vectors:
             batch.vectors = np.array(vectors, np.float32)
         return batch
 
-    def _records(self, row: Record, document: Document, batch: Batch) -> list[Document]:
+    def _cut(self, row: Record, document: Document, batch: Batch) -> list[Document]:
         fault = document_fault(document)
         if not fault and self._embedder is None and not self.fits(document):
             fault = f"its text is over the target's limit of {self._limit} bytes; name a model, to cut and embed it"
+        if not fault and self._embedder is None and (row.vector is None or row.vector.shape != (self._dim,)):
+            found = "no vector" if row.vector is None else f"a vector of {len(row.vector)} numbers, not {self._dim}"
+            fault = f"it has {found}"
         if fault:
             batch.errors[row.place] = fault
             return []

@@ -9,12 +9,12 @@ from itertools import product
 import pytest
 
 from qvec.adapter import Adapter
-from qvec.errors import UnsupportedError
+from qvec.errors import CollectionExistsError, InvalidInputError, UnsupportedError
 from qvec.filters import Compare, Filter, Op
 from qvec.memory import MemoryAdapter
 from qvec.testing.base import Connection, SuiteBase, fill, fresh_name, ids_of, in_order, make, need_lexical
-from qvec.testing.corpus import BAD_DAYS, CORPUS, NASTY_TEXTS, QUERIES, numbered
-from qvec.types import Document
+from qvec.testing.corpus import BAD_DAYS, CORPUS, DIM, NASTY_TEXTS, QUERIES, numbered
+from qvec.types import CollectionSpec, Document
 
 TOLERANCE = 1e-3
 
@@ -137,6 +137,75 @@ class LexicalTests(SuiteBase):
         make(adapter, name)
         with pytest.raises(UnsupportedError):
             adapter.search_lexical(name, ["text"], k=3)
+
+    def test_a_collection_remembers_the_analyzer_that_it_was_made_with(self, adapter: Adapter, name: str) -> None:
+        analyzer = need_analyzer(adapter)
+        adapter.create_collection(CollectionSpec(name, DIM, analyzer=analyzer))
+        assert adapter.describe_collection(name).analyzer == analyzer
+        adapter.create_collection(CollectionSpec(name, DIM, analyzer=analyzer), exist_ok=True)
+        with pytest.raises(CollectionExistsError, match=analyzer):
+            adapter.create_collection(CollectionSpec(name, DIM), exist_ok=True)
+
+    def test_an_analyzer_that_is_not_there_is_refused_and_nothing_is_made(self, adapter: Adapter, name: str) -> None:
+        refusal = InvalidInputError if adapter.capabilities.analyzers else UnsupportedError
+        with pytest.raises(refusal, match="no_such_analyzer"):
+            adapter.create_collection(CollectionSpec(name, DIM, analyzer="no_such_analyzer"))
+        assert name not in adapter.list_collections()
+
+    def test_the_database_s_english_finds_a_word_in_its_other_forms(self, adapter: Adapter, name: str) -> None:
+        english(adapter, name)
+        found = adapter.search_lexical(name, ["run", "the", "Runs quickly", "nosuchword", "...", ""], k=5)
+        assert [set(ids_of(hits)) for hits in found] == [{"running", "ran"}, set(), {"running", "ran"}, *[set()] * 3]
+        assert ids_of(found[0])[0] == "running"
+        assert all(in_order(hits) and all(hit.score > 0 for hit in hits) for hits in found)
+
+    def test_a_title_counts_and_a_filter_and_an_offset_narrow_with_an_analyzer(
+        self, adapter: Adapter, name: str
+    ) -> None:
+        english(adapter, name)
+        [of_title] = adapter.search_lexical(name, ["jumped"], k=5)
+        [filtered] = adapter.search_lexical(name, ["runner running"], k=5, filter=Compare("odd", Op.EQ, True))
+        [everything] = adapter.search_lexical(name, ["run jump"], k=5)
+        [rest] = adapter.search_lexical(name, ["run jump"], k=5, offset=1)
+        assert ids_of(of_title) == ["titled"]
+        assert ids_of(filtered) == ["ran"]
+        assert rest == everything[1:]
+        assert everything[0].document in ENGLISH
+
+    def test_what_was_replaced_or_deleted_is_not_found_with_an_analyzer(self, adapter: Adapter, name: str) -> None:
+        english(adapter, name)
+        fill(adapter, name, [Document("running", "swimming all day")])
+        adapter.delete(name, ["ran"])
+        adapter.refresh(name)
+        assert [ids_of(hits) for hits in adapter.search_lexical(name, ["run", "swims"], k=5)] == [[], ["running"]]
+
+    def test_a_query_of_very_many_words_is_answered_with_an_analyzer(self, adapter: Adapter, name: str) -> None:
+        english(adapter, name)
+        words = " ".join("zq" + "".join(letters) for letters in product("abcdefghij", repeat=4))
+        assert ids_of(adapter.search_lexical(name, [f"jumping {words}"], k=2)[0]) == ["titled"]
+
+
+ENGLISH = [
+    Document("running", "he was running and running through the fields"),
+    Document("ran", "who runs the server decides", {"odd": True}),
+    Document("titled", "nothing of the kind", {"title": "Jumping"}),
+    Document("none", "the quiet library", {"odd": True}),
+]
+
+
+def need_analyzer(adapter: Adapter) -> str:
+    """Name one of the analyzers that the adapter declares; skip where it declares none."""
+    if not adapter.capabilities.analyzers:
+        pytest.skip("declares no analyzers in its capabilities")
+    return adapter.capabilities.analyzers[0]
+
+
+def english(adapter: Adapter, name: str) -> None:
+    """Make a collection of `ENGLISH` with the database's analyzer of that name; skip where it declares none."""
+    if "english" not in adapter.capabilities.analyzers:
+        pytest.skip("declares no analyzer english in its capabilities")
+    adapter.create_collection(CollectionSpec(name, DIM, analyzer="english"))
+    fill(adapter, name, ENGLISH)
 
 
 def agree(

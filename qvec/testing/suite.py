@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qvec.testing.dense import DenseTests
 from qvec.testing.errors import ErrorTests
+from qvec.testing.exchange import ExchangeTests
 from qvec.testing.filters import FilterTests
 from qvec.testing.hybrid import HybridTests
 from qvec.testing.lexical import LexicalTests
@@ -13,7 +14,15 @@ from qvec.testing.writing import WritingTests
 
 
 class AdapterSuite(
-    LifecycleTests, WritingTests, ReadingTests, DenseTests, LexicalTests, HybridTests, FilterTests, ErrorTests
+    LifecycleTests,
+    WritingTests,
+    ReadingTests,
+    DenseTests,
+    LexicalTests,
+    HybridTests,
+    FilterTests,
+    ExchangeTests,
+    ErrorTests,
 ):
     """Pin every rule of the seam on one adapter; inherit from it and set `uri`.
 

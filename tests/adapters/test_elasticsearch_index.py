@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from qvec_elasticsearch import facts, schema
+from qvec_elasticsearch.trips import together
 
 from qvec.adapter import Adapter
 from qvec.filters import Compare, Op
@@ -61,7 +62,7 @@ class TestNeighbours:
     """What HNSW finds."""
 
     def test_a_large_collection_is_searched_through_its_index(self, adapter: Adapter, wide: CollectionSpec) -> None:
-        assert not adapter._nearest._is_small(wide)
+        assert together(adapter._connection, wide.name, [adapter._nearest._is_small(wide)]) == [False]
         assert mapping(adapter, wide.name)["properties"]["vector"]["index_options"]["type"].endswith("hnsw")
 
     def test_nearly_all_nearest_are_found_with_their_exact_scores(

@@ -86,7 +86,7 @@ def test_a_keyword_search_uses_the_gin_index(adapter: Adapter) -> None:
     assert f"qvec_{entry.number}_tokens" in explain(adapter, statement, parameters, forced=False)
 
 
-@pytest.mark.parametrize("others", [0, 3, 40])
+@pytest.mark.parametrize("others", [0, 3, 140])
 def test_keyword_scores_are_exact_for_any_frequency(adapter: Adapter, others: int) -> None:
     frequencies = [1, 2, 3, 17, 62, 63, 64, 65, 66, 128, 300, 5000]
     documents = [Document(f"d{count:05}", "needle " * count + "hay " * (count % 7)) for count in frequencies]
@@ -98,6 +98,27 @@ def test_keyword_scores_are_exact_for_any_frequency(adapter: Adapter, others: in
         answers.append(each.search_lexical(f"often{others}", [query], k=20)[0])
     assert [hit.id for hit in answers[0]] == [hit.id for hit in answers[1]]
     assert [hit.score for hit in answers[0]] == pytest.approx([hit.score for hit in answers[1]], rel=1e-9)
+
+
+def test_leaving_documents_of_common_words_unread_loses_no_hit(adapter: Adapter) -> None:
+    random = np.random.default_rng(11)
+    documents = []
+    for number in range(2000):
+        words = [f"w{rank}" for rank in np.minimum(random.zipf(1.3, size=random.integers(1, 60)), 5000)]
+        documents.append(Document(f"d{number:04}", " ".join(words), {"half": bool(number % 2), "rare": number < 12}))
+    queries = [" ".join(f"w{rank}" for rank in np.minimum(random.zipf(1.2, size=size), 5000)) for size in [2, 5, 9] * 6]
+    reference = MemoryAdapter()
+    for each in (adapter, reference):
+        each.create_collection(CollectionSpec("zipf", 2))
+        each.upsert("zipf", documents, np.ones((len(documents), 2), np.float32))
+        each.refresh("zipf")
+    for condition in (None, parse("half = true"), parse("rare = true")):
+        for k, offset in ((1, 0), (10, 0), (10, 25), (300, 0)):
+            found = adapter.search_lexical("zipf", queries, k=k, offset=offset, filter=condition)
+            wanted = reference.search_lexical("zipf", queries, k=k, offset=offset, filter=condition)
+            scores = [[round(hit.score, 9) for hit in hits] for hits in wanted]
+            assert [[round(hit.score, 9) for hit in hits] for hits in found] == scores
+            assert [[hit.id for hit in hits] for hits in found] == [[hit.id for hit in hits] for hits in wanted]
 
 
 def test_a_filter_that_leaves_one_in_a_hundred_gives_k_hits_through_the_index(adapter: Adapter) -> None:

@@ -110,3 +110,18 @@ def test_a_collection_s_name_is_made_of_the_folder_s(tmp_path, folder, name):
 def test_folders_named_in_other_scripts_get_names_of_their_own(tmp_path):
     names = {collection_name(Path(tmp_path / folder)) for folder in ["数据", "文件", "数据-v2", "!!!"]}
     assert len(names) == 4
+
+
+def test_long_documents_are_named_with_what_was_done_to_them(qvec, tmp_path):
+    file = tmp_path / "books.jsonl"
+    text = "many words in a long book " * 4000
+    file.write_text(json.dumps({"id": "a", "text": text}) + "\n" + json.dumps({"id": "b", "text": "short"}) + "\n")
+    result = qvec("index", file, "--model", "bundled", "--long-text", "pool")
+    assert "a: 24,001 tokens, window 8,192: embedded as the mean of 4 pieces, stored whole" in result.stderr
+    assert "b:" not in result.stderr
+    refused = qvec("index", file, "--model", "bundled", "--long-text", "truncate")
+    assert (refused.exit_code, "keeps long_text='pool'" in refused.stderr) == (1, True)
+    options = ["--collection", "other", "--model", "bundled", "--long-text", "truncate", "--json"]
+    report = json.loads(qvec("index", file, *options).stdout)
+    assert report["long"]["a"] == {"policy": "truncate", "tokens": 24001, "limit": 8192, "pieces": 1, "kept": 8192}
+    assert report["hit_rate"] == 0

@@ -32,6 +32,7 @@ def test_a_second_collection_takes_its_vectors_from_the_cache(place):
     again = qvec.index("one", [*DOCS, "new"], backend="memory://b", model="hashing", cache=True)
     assert (first.embedded, first.cached) == (30, 0)
     assert (again.embedded, again.cached) == (31, 30)
+    assert (first.hit_rate, again.hit_rate) == (0, 30 / 31)
     assert (place / "home" / ".cache" / "qvec" / "embeddings.sqlite").is_file()
 
 
@@ -47,7 +48,7 @@ def test_the_command_line_tells_what_came_from_the_cache(place):
     CliRunner().invoke(cli, [*options, "memory://c"], catch_exceptions=False)
     second = CliRunner().invoke(cli, [*options, "memory://d"], catch_exceptions=False)
     assert second.exit_code == 0, second.output
-    assert "1 of 1 vectors from the cache" in second.stdout
+    assert "1 of 1 vectors (100%) from the cache" in second.stdout
 
 
 def test_an_endpoint_is_a_model_like_any_other(place):

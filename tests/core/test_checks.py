@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from qvec.checks import (
+    check_analyzer,
     check_batch,
+    check_existing,
     check_k,
     check_name,
     check_spec,
@@ -17,7 +19,7 @@ from qvec.checks import (
     document_fault,
     string_fault,
 )
-from qvec.errors import InvalidInputError, UnsupportedError
+from qvec.errors import CollectionExistsError, InvalidInputError, UnsupportedError
 from qvec.types import Capabilities, CollectionSpec, Document, IndexSpec, Metric
 
 LIMITED = Capabilities(
@@ -52,11 +54,26 @@ def test_a_collection_within_the_limits_can_be_made():
         (CollectionSpec("a", 65), "Tiny 1.0 indexes vectors to 64 dims, not 65"),
         (CollectionSpec("a", 8, Metric.L2), "takes the metrics cosine, not l2"),
         (CollectionSpec("a", 8, index=IndexSpec("hnsw")), "builds the indexes flat, not hnsw"),
+        (CollectionSpec("a", 8, analyzer="english"), "has qvec's own keyword tokens and no analyzer 'english'"),
     ],
 )
 def test_a_collection_beyond_the_limits_is_refused_with_the_limit(spec: CollectionSpec, said: str):
     with pytest.raises(UnsupportedError, match=said):
         check_spec(spec, LIMITED)
+
+
+def test_an_unknown_analyzer_is_refused_with_the_nearest():
+    check_analyzer("english", ["english", "german"], "Tiny 1.0")
+    with pytest.raises(InvalidInputError, match="no analyzer 'englsh': did you mean english"):
+        check_analyzer("englsh", ["english", "german"], "Tiny 1.0")
+
+
+@pytest.mark.parametrize("known", ["german", None])
+def test_a_collection_with_another_analyzer_will_not_do(known: str | None):
+    with pytest.raises(CollectionExistsError, match=r"(german|qvec's own).*asked for the analyzer 'english'"):
+        check_existing(
+            CollectionSpec("a", 8, analyzer=known), CollectionSpec("a", 8, analyzer="english"), exist_ok=True
+        )
 
 
 @pytest.mark.parametrize("spec", [CollectionSpec("a", 0), CollectionSpec("a b", 8)])

@@ -124,21 +124,6 @@ def test_docs_are_consumed_lazily(database: Database) -> None:
     assert max(seen) < 5000
 
 
-def test_a_long_text_is_cut_and_counted_or_refused_on_request(database: Database) -> None:
-    collection = database.collection("long", embedder=HashingEmbedder(dim=64, max_tokens=30))
-    text = "\n".join(f"line {number} of a long text" for number in range(40))
-    assert "window" in collection.index([{"id": "a", "text": text}], long_text="error").failed["a"]
-    report = collection.index([{"id": "a", "text": text}])
-    assert (report.added, report.chunked) == (1, 1)
-    parts = collection.get("a")
-    assert [part.id for part in parts] == [f"a#part{number}" for number in range(1, len(parts) + 1)]
-    assert "".join(part.text for part in parts) == text
-    assert collection.index([{"id": "a", "text": text}]).unchanged == 1
-    report = collection.index([{"id": "a", "text": "short now"}])
-    assert (report.updated, report.deleted) == (1, len(parts))
-    assert [document.id for document in collection.get("a")] == ["a"]
-
-
 def test_records_that_vanished_from_their_source_are_deleted(database: Database) -> None:
     collection = database.collection("files")
     chunks = [Document(f"a.py#{n}", f"def function_{n}(): pass", source="a.py") for n in range(3)]

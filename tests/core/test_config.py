@@ -177,3 +177,19 @@ def test_a_cache_that_is_neither_place_nor_switch_is_refused(tmp_path):
     (tmp_path / "qvec.toml").write_text("cache = 3", encoding="utf-8")
     with pytest.raises(ConfigError, match="cache takes"):
         resolve(env={}, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("key", ["device", "long_text"])
+def test_device_and_policy_come_from_environment_profile_and_file_in_this_order(tmp_path, key):
+    local = f'backend = "mine"\n{key} = "pool"\n[profiles.mine]\nuri = "memory://"\n'
+    assert getattr(resolved(tmp_path, local=local), key) == "pool"
+    assert getattr(resolved(tmp_path, local=f'{local}{key} = "truncate"\n'), key) == "truncate"
+    env = {f"QVEC_{key.upper()}": "error"}
+    assert getattr(resolved(tmp_path, local=f'{local}{key} = "truncate"\n', env=env), key) == "error"
+    assert getattr(resolved(tmp_path, local='backend = "memory"'), key) is None
+
+
+@pytest.mark.parametrize(("env", "local"), [({"QVEC_LONG_TEXT": "cut"}, ""), ({}, "long_text = 'cut'")])
+def test_an_unknown_policy_is_refused_by_name(tmp_path, env, local):
+    with pytest.raises(ConfigError, match=r"(?i)long_text takes chunk, truncate, pool, error, not 'cut'"):
+        resolved(tmp_path, local=local, env=env)

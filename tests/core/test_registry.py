@@ -9,7 +9,7 @@ import pytest
 
 from qvec.embedders.hashing import HashingEmbedder
 from qvec.errors import ConfigError, EmbeddingError, UnknownAdapterError
-from qvec.registry import adapter_class, adapter_names, embedded_uri, load_embedder, open_adapter
+from qvec.registry import adapter_class, adapter_names, embedded_uri, load_embedder, open_adapter, takes_device
 from qvec.uri import URI
 
 
@@ -54,3 +54,11 @@ def test_a_model_folder_that_is_not_there_is_an_embedding_error(tmp_path: Path) 
     pytest.importorskip("torch")
     with pytest.raises(EmbeddingError):
         load_embedder(f"transformer:{tmp_path / 'nothing'}")
+
+
+@pytest.mark.parametrize("model", ["bundled", "hashing"])
+def test_a_device_for_a_model_that_has_no_choice_is_refused(model: str) -> None:
+    assert not takes_device(model)
+    with pytest.raises(ConfigError, match=f"'{model}' does not run in torch here"):
+        load_embedder(model, device="cpu")
+    assert takes_device("some/hugging-face-name")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qvec.database import connect
 from qvec.embedder import Embedder
 from qvec.embedders.spread import SpreadEmbedder
 from qvec.embedders.transformer import TransformerEmbedder
@@ -26,12 +28,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def spread(folder: Path) -> Iterator[SpreadEmbedder]:
-    with SpreadEmbedder(str(folder), ["cpu", "cpu"]) as embedder:
+    with SpreadEmbedder(str(folder), ["cpu", "cpu"], dtype="float32") as embedder:
         yield embedder
 
 
 def test_the_vectors_are_those_of_one_device(folder, spread):
-    alone = TransformerEmbedder(str(folder), device="cpu")
+    alone = TransformerEmbedder(str(folder), device="cpu", dtype="float32")
     assert isinstance(spread, Embedder)
     assert (spread.revision, spread.dim, spread.pooling) == (alone.revision, alone.dim, alone.pooling)
     np.testing.assert_allclose(spread.encode_document(WORDS), alone.encode_document(WORDS), atol=1e-5)
@@ -66,3 +68,22 @@ def test_a_process_that_has_ended_is_said(folder):
         embedder._workers[0]._process.join()
         with pytest.raises(EmbeddingError, match="has ended"):
             embedder.encode_query(["a"])
+
+
+def test_two_devices_in_one_name_share_the_work_of_a_collection(folder, spread):
+    docs = [{"id": str(at), "text": text} for at, text in enumerate(WORDS) if text]
+    with connect("memory://spread", device="cpu, cpu") as database:
+        collection = database.collection("words", model=str(folder))
+        assert collection.index(docs).added == len(docs)
+        embedder = collection.embedder
+        assert isinstance(embedder, SpreadEmbedder)
+        np.testing.assert_allclose(embedder.encode_document(WORDS), spread.encode_document(WORDS), atol=1e-5)
+        embedder.close()
+
+
+def test_processes_end_with_the_embedder_that_nobody_holds_any_more(folder):
+    embedder = SpreadEmbedder(str(folder), ["cpu"])
+    [process] = [worker._process for worker in embedder._workers]
+    del embedder
+    gc.collect()
+    assert not process.is_alive()

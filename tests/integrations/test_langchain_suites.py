@@ -1,4 +1,4 @@
-"""LangChain's own tests of vector stores and retrievers, on every embedded database, none overridden."""
+"""LangChain's own tests of vector stores and retrievers, on every database, none overridden."""
 
 from __future__ import annotations
 

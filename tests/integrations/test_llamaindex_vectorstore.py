@@ -1,4 +1,4 @@
-"""The vector store inside LlamaIndex on every embedded database: indexes, pipelines, every call."""
+"""The vector store inside LlamaIndex on every database: indexes, pipelines, every call."""
 
 from __future__ import annotations
 

@@ -45,6 +45,22 @@ def test_copy_and_undo(run: Callable[..., Result]) -> None:
     assert run(*COPY, "--undo").stdout == "dropped books\n"
 
 
+def test_verify_fails_when_something_differs(run: Callable[..., Result]) -> None:
+    verify = ("verify", *COPY[1:])
+    run(*COPY)
+    found = run(*verify)
+    assert (found.exit_code, found.stdout[-15:]) == (0, ": all the same\n")
+    with Path("rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "late", "title": "T", "body": "row"}) + "\n")
+    found = run(*verify)
+    assert found.exit_code == 1
+    assert found.stdout.startswith("missing: late: rows.jsonl:7 is not in books\n")
+    assert '"is_same": false' in run(*verify, "--json").stdout
+    assert run("undo", *COPY[1:], "--dry-run").stdout.startswith("drop the collection books\ndelete ")
+    assert run("undo", *COPY[1:]).stdout.startswith("drop the collection books\n")
+    assert run("undo", *COPY[1:]).exit_code == 1
+
+
 def test_a_dry_run_copies_nothing(run: Callable[..., Result]) -> None:
     assert "embed with hashing, 256 dimensions\n" in run(*COPY, "--dry-run").stdout
     assert not Path(".qvec/migrate").exists()
@@ -72,6 +88,22 @@ def test_attach_and_detach(run: Callable[..., Result], server: str) -> None:
     with psycopg.connect(server, autocommit=True) as db:
         db.execute("INSERT INTO notes VALUES (2, 'other words')")
     assert run("sync", server, "notes").stdout.startswith("notes: 1 embedded, 0 unchanged, 0 deleted, 0 failed; 0 wai")
+    assert run("verify", server, "--collection", "notes").stdout.endswith("2 vectors compared: all the same\n")
+    assert "DROP VIEW" in run("undo", server, "--collection", "notes", "--dry-run").stdout
     assert "DROP VIEW IF EXISTS" in run("detach", server, "notes", "--dry-run").stdout
     assert run("detach", server, "notes").stdout == "detached notes\n"
     assert run("detach", server, "notes").exit_code == 1
+
+
+def test_swap_and_its_way_back(run: Callable[..., Result], tmp_path: Path) -> None:
+    run(*COPY)
+    address = f"faiss:{tmp_path / '.qvec' / 'faiss'}"
+    swap = ("swap", address, "books", "--dim", "64")
+    assert "UPDATE collections SET name" not in run(*swap, "--dry-run").stdout
+    assert run(*swap, "--no-switch").stdout.startswith("books: 5 records with hashing, 256 dimensions; 5 brought over")
+    assert "UPDATE collections SET name" in run(*swap, "--dry-run").stdout
+    assert run(*swap).stdout.startswith("books: 5 records with hashing, 64 dimensions; 0 brought over, recall 100.0%")
+    assert json.loads(run(*swap, "--rollback", "--json").stdout)["dim"] == 256
+    assert run(*swap, "--end", "--dry-run").stdout.startswith("drop the collection books_swap\n")
+    assert run(*swap, "--end").stdout == "dropped books_swap\n"
+    assert run(*swap, "--rollback").exit_code == 1

@@ -158,10 +158,10 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path, job: Callable) -> N
         copy(job(table(tmp_path / "a.db"), table="My Books", fields=FieldMap(text="{title} {bodi}")))
 
 
-def filled(backend: str, folder: Path) -> str:
+def filled(backend: str, folder: Path, analyzer: str | None = None) -> str:
     address = embedded_uri(backend, folder).reveal()
     docs = [{"id": row["id"], "text": row["body"], "n": row["n"]} for row in ROWS]
-    qvec.index("old", docs, backend=address, model="hashing")
+    qvec.index("old", docs, backend=address, model="hashing", analyzer=analyzer)
     return address
 
 
@@ -176,6 +176,14 @@ def test_vectors_are_carried_between_databases(backend: str, tmp_path: Path, job
         )
         assert new.describe("books").passport == old.describe("old").passport
         assert new.collection("books").index([{"id": "r1", "text": ROWS[1]["body"], "n": 1}]).unchanged == 1
+
+
+def test_a_database_without_analyzers_makes_the_words_anew(tmp_path: Path, job: Callable) -> None:
+    address = filled("pgvector", tmp_path / "source", analyzer="english")
+    assert copy(job(address, source_collection="old", model=None)).carried
+    with qvec.connect(job("x").target) as new:
+        assert new.describe("books").analyzer is None
+        assert new.collection("books").search("topic3", mode="lexical")
 
 
 def test_vectors_are_made_anew_for_another_model(tmp_path: Path, job: Callable) -> None:
@@ -242,10 +250,10 @@ def test_what_is_lost_or_changed_behind_the_copy_is_named(tmp_path: Path, job: C
     adapter.upsert("books", changed[:1], -vectors["r6"][None])
     other = qvec.Document("r7", "other text", changed[1].metadata, digest=changed[1].digest)
     adapter.upsert("books", [other, qvec.Document("extra", "x")], np.stack([vectors["r7"]] * 2))
-    from qvec.migrate.verify import verify
+    from qvec.migrate.comparing import compare
 
     with Journal(chosen.journal_path) as journal, pytest.raises(VerificationError) as caught:
-        verify(adapter, "books", journal, is_ours=True)
+        compare(adapter, "books", journal, is_ours=True)
     adapter.close()
     assert caught.value.missing == ["r5"]
     assert caught.value.different == {"r6": "vector", "r7": "text or metadata"}

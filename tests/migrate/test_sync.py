@@ -125,6 +125,20 @@ def test_a_failing_model_leaves_the_queue_as_it_was(server: str, db: psycopg.Con
     assert sync(server, "shop").embedded == 10
 
 
+@pytest.mark.parametrize("in_table", [False, True], ids=["companion", "in_table"])
+def test_a_truncated_table_is_followed(in_table: bool, server: str, db: psycopg.Connection) -> None:
+    make(db, rows=300)
+    attach(job(server, triggers=True, in_table=in_table))
+    db.execute(f"UPDATE {SHOP} SET body = 'queued ' || id; TRUNCATE {SHOP}")
+    with qvec.connect(server) as database:
+        assert database.collection("shop").search("word5") == []
+    db.execute(f"INSERT INTO {SHOP} (id, heading, body) VALUES (7, 'came', 'after')")
+    assert sync(server, "shop").waiting == 0
+    assert texts_and_vectors_agree(server, rows_of(db))
+    companion = "SELECT sum(documents) FROM qvec_collections WHERE name = 'shop'"
+    assert db.execute(companion).fetchone() == (1,)
+
+
 def test_a_table_without_triggers_is_told_to_attach_again(server: str, db: psycopg.Connection) -> None:
     make(db, rows=1)
     attach(job(server))

@@ -14,7 +14,7 @@ from qvec.types import Metric, Vector
 _TOLERANCE = 2e-3
 
 
-def verify(adapter: Adapter, collection: str, journal: Journal, *, is_ours: bool) -> int:
+def compare(adapter: Adapter, collection: str, journal: Journal, *, is_ours: bool) -> int:
     """Compare every record's id and digest, and a sample's text, metadata and vector.
 
     Args:

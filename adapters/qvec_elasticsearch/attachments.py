@@ -1,0 +1,49 @@
+"""The adapter's side of attaching: `qvec_elasticsearch.attaching` does the work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from qvec.attaching import AttachForm, AttachRow, SupportsAttach
+from qvec.types import Vectors
+from qvec_elasticsearch import attaching
+from qvec_elasticsearch.connection import Connection
+
+
+class Attachments(SupportsAttach):
+    """Gives indexes of other programs a vector field."""
+
+    _connection: Connection
+
+    def attached_form(self, index: str) -> AttachForm | None:
+        """Read the note in the mapping's ``_meta``."""
+        return attaching.form_of(attaching.found(self._connection, index)[1])
+
+    def attach_steps(self, index: str, form: AttachForm) -> list[str]:
+        """Write the requests."""
+        return attaching.steps(self._connection, index, form)
+
+    def attach_fields(self, index: str, form: AttachForm) -> None:
+        """Add two fields and a note to the mapping; no document is touched."""
+        attaching.add_fields(self._connection, index, form)
+
+    def attach_rows(
+        self, index: str, form: AttachForm, *, size: int, ids: Sequence[str] | None = None, vectors: bool = False
+    ) -> Iterator[list[AttachRow]]:
+        """Read through a point in time, or by id."""
+        return attaching.rows(self._connection, index, form, size=size, ids=ids, vectors=vectors)
+
+    def attach_vectors(
+        self, index: str, form: AttachForm, rows: Sequence[AttachRow], digests: Sequence[str], vectors: Vectors
+    ) -> tuple[list[str], Mapping[str, str]]:
+        """Update in one bulk request."""
+        return attaching.write(self._connection, form, rows, digests, vectors) if rows else ([], {})
+
+    def detach_steps(self, index: str, form: AttachForm) -> list[str]:
+        """Write the requests."""
+        return [f"POST /{index}/_update_by_query {json.dumps(attaching.clearing(form))}", f"PUT /{index}/_mapping"]
+
+    def detach_fields(self, index: str, form: AttachForm) -> None:
+        """Take values and note away; Elasticsearch removes no field from a mapping: both stay there, empty."""
+        attaching.clear(self._connection, index, form)

@@ -1,0 +1,96 @@
+"""The seam for indexes of other programs that get a vector field of qvec's where they stand."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from qvec.types import Passport, Vector, Vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachForm:
+    """What an index was given, as it is noted in the index itself.
+
+    Attributes:
+        text: the field that is embedded.
+        vector: the field of the vectors.
+        digest: the field with the hash of the text that a vector was made from.
+        passport: of the vectors.
+    """
+
+    text: str
+    vector: str
+    digest: str
+    passport: Passport
+
+
+@dataclass(frozen=True, slots=True)
+class AttachRow:
+    """A document of the index.
+
+    Attributes:
+        id: its id.
+        text: of the field that is embedded; empty where it has none.
+        digest: of the text that its vector was made from; empty where it has none.
+        stamp: what its state is known by; only the adapter reads it.
+        vector: its vector, where it was asked for.
+    """
+
+    id: str
+    text: str
+    digest: str
+    stamp: tuple[int | str | None, ...]
+    vector: Vector | None = None
+
+
+@runtime_checkable
+class SupportsAttach(Protocol):
+    """An adapter that can give an index of another program a vector field; inherit from it."""
+
+    @abstractmethod
+    def attached_form(self, index: str) -> AttachForm | None:
+        """Read what an index was given; None when nothing was.
+
+        Raises:
+            CollectionNotFoundError: there is no such index.
+        """
+
+    @abstractmethod
+    def attach_steps(self, index: str, form: AttachForm) -> list[str]:
+        """Write the requests that `attach_fields` and one batch of `attach_vectors` would send."""
+
+    @abstractmethod
+    def attach_fields(self, index: str, form: AttachForm) -> None:
+        """Add the fields and the note.
+
+        Raises:
+            InvalidInputError: the index has no such text field.
+            UnsupportedError: the index cannot be attached.
+        """
+
+    @abstractmethod
+    def attach_rows(
+        self, index: str, form: AttachForm, *, size: int, ids: Sequence[str] | None = None, vectors: bool = False
+    ) -> Iterator[list[AttachRow]]:
+        """Read the documents as they are at the start, or those of `ids` as they are now, in batches of `size`."""
+
+    @abstractmethod
+    def attach_vectors(
+        self, index: str, form: AttachForm, rows: Sequence[AttachRow], digests: Sequence[str], vectors: Vectors
+    ) -> tuple[list[str], Mapping[str, str]]:
+        """Write vectors to documents that are still as `rows` says.
+
+        Returns:
+            The ids of those that were written to meanwhile, and are as that left them; and id -> why one was refused.
+        """
+
+    @abstractmethod
+    def detach_steps(self, index: str, form: AttachForm) -> list[str]:
+        """Write the requests that `detach_fields` would send."""
+
+    @abstractmethod
+    def detach_fields(self, index: str, form: AttachForm) -> None:
+        """Take the values and the note away."""

@@ -1,0 +1,193 @@
+"""What the commands of ``qvec migrate`` share: options that are kept until they are asked for, and what they tell."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+from qvec.cli.options import write_json
+
+if TYPE_CHECKING:
+    from qvec.config import Settings
+    from qvec.migrate import CopyJob, CopyProgress, FieldMap
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_SHOWN = 10
+_KEPT = "qvec.cli.migrate"
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenSource:
+    """What --table, --schema and --from-collection say."""
+
+    table: str | None
+    schema: str | None
+    collection: str | None
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    ctx.meta.setdefault(_KEPT, {})[param.name] = value
+
+
+def _kept() -> dict[str, Any]:
+    found: dict[str, Any] = click.get_current_context().meta[_KEPT]
+    return found
+
+
+def field_options(command: Command) -> Command:
+    """Add --id, --text and --metadata; `chosen_fields` gives what they say."""
+    for option in (
+        click.option(
+            "--metadata", multiple=True, metavar="COLUMN", expose_value=False, callback=_keep, help=_METADATA
+        ),
+        click.option(
+            "--text", default="text", show_default=True, metavar="COLUMN|TEMPLATE", expose_value=False, callback=_keep,
+            help="As '{title}\\n{body}'.",
+        ),
+        click.option(
+            "--id", "key", multiple=True, metavar="COLUMN", expose_value=False, callback=_keep, help=_KEY
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def source_options(command: Command) -> Command:
+    """Add --table, --schema and --from-collection; `chosen_source` gives what they say."""
+    for option in (
+        click.option(
+            "--from-collection", metavar="NAME", expose_value=False, callback=_keep,
+            help="SOURCE is one of qvec's databases.",
+        ),
+        click.option("--schema", expose_value=False, callback=_keep, help="Of the table."),
+        click.option(
+            "--table", expose_value=False, callback=_keep, help="SOURCE is a SQLAlchemy URL: read this table."
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def carry_options(command: Command) -> Command:
+    """Add --layout, --vector, --source-model and --source-dim; `copy_job` heeds them."""
+    for option in (
+        click.option(
+            "--source-dim", type=click.IntRange(min=1), expose_value=False, callback=_keep,
+            help="To which --source-model's vectors were cut.",
+        ),
+        click.option(
+            "--source-model", metavar="NAME", expose_value=False, callback=_keep,
+            help="Made the vectors of SOURCE: they are carried if that proves true.",
+        ),
+        click.option(
+            "--vector", metavar="COLUMN", default="", expose_value=False, callback=_keep,
+            help="Has vectors that --source-model made.",
+        ),
+        click.option(
+            "--layout", type=click.Choice(["langchain", "llamaindex", "pgai"]), expose_value=False, callback=_keep,
+            help="SOURCE was written by it.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+_METADATA = "Bring this column along. Repeatable; default: all others."
+_KEY = "Makes the id. Repeatable; default: the primary key."
+
+
+def chosen_fields() -> FieldMap:
+    """Read which columns become what."""
+    from qvec.migrate import FieldMap
+
+    found = _kept()
+    return FieldMap(tuple(found["key"]), found["text"].replace("\\n", "\n"), tuple(found["metadata"]) or None)
+
+
+def chosen_source() -> ChosenSource:
+    """Read what of the source is meant."""
+    found = _kept()
+    return ChosenSource(found["table"], found["schema"], found["from_collection"])
+
+
+def copy_job(
+    source: str, collection: str, *, model: str | None, dim: int | None, journal: str | None, backend: str | None
+) -> CopyJob:
+    """Make the copy that the command line describes."""
+    from qvec.migrate import CopyJob
+
+    settings, read, carried = settings_of(backend), chosen_source(), _kept()
+    return CopyJob(
+        source=source,
+        target=settings.uri.reveal(),
+        collection=collection,
+        table=read.table,
+        schema=read.schema,
+        source_collection=read.collection,
+        layout=carried["layout"],
+        source_model=carried["source_model"],
+        source_dim=carried["source_dim"],
+        fields=replace(chosen_fields(), vector=carried["vector"]),
+        model=model,
+        dim=dim,
+        default_model=settings.model,
+        default_dim=settings.dim,
+        journal=journal,
+    )
+
+
+def settings_of(backend: str | None) -> Settings:
+    """Resolve the configuration."""
+    from qvec.config import resolve
+
+    return resolve(backend, env=os.environ, cwd=Path.cwd())
+
+
+class Progress:
+    """How far a migration is, with its rate and what is left, on stderr."""
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._started = self._told = clock()
+
+    def __call__(self, progress: CopyProgress) -> None:
+        """Tell, at most every few seconds."""
+        now = self._clock()
+        terminal = self._stream.isatty()
+        if now - self._told < (0.2 if terminal else 10.0):
+            return
+        self._told = now
+        rate = progress.read / max(now - self._started, 1e-9)
+        line = f"{progress.read:,} rows  {rate:,.0f}/s"
+        if progress.total:
+            left = max(progress.total - progress.read, 0) / max(rate, 1e-9)
+            line = f"{progress.read:,} of {progress.total:,} rows  {rate:,.0f}/s  {left:,.0f} s left"
+        self._stream.write(f"\r{line}\x1b[K" if terminal else f"{line}\n")
+        self._stream.flush()
+
+
+def tell(facts: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print a result, for machines or for people."""
+    if as_json:
+        write_json(facts)
+        return
+    for line in lines:
+        click.echo(line)
+
+
+def tell_errors(errors: Sequence[tuple[str, str]], failed: int, *, as_json: bool) -> None:
+    """Print the first bad rows on stderr; in JSON the result has them."""
+    if as_json:
+        return
+    for place, reason in errors[:_SHOWN]:
+        click.echo(f"failed: {place}: {reason}", err=True)
+    if failed > _SHOWN:
+        click.echo(f"  ... and {failed - _SHOWN:,} more; --json names them", err=True)

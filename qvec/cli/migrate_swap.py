@@ -1,0 +1,66 @@
+"""``qvec migrate swap``: another model or dim for a live collection."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from qvec.cli.migrate_options import Progress, tell
+from qvec.cli.options import model_options
+
+if TYPE_CHECKING:
+    from qvec.migrate import SwapReport
+    from qvec.migrate.swapping import Way
+
+
+@click.command()
+@click.argument("url")
+@click.argument("collection")
+@model_options
+@click.option("--least-recall", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Of the new index.")
+@click.option("--journal", metavar="FILE", help="The state file. Default: one under ./.qvec/migrate.")
+@click.option("--no-switch", "way", flag_value="fill", help="Stop before the new vectors take the old ones' place.")
+@click.option("--rollback", "way", flag_value="back", help="Give the collection its old vectors back.")
+@click.option("--end", "way", flag_value="end", help="Drop the other vectors: there is no way back then.")
+@click.option("--dry-run", is_flag=True, help="Print the statements, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def swap(
+    url: str,
+    collection: str,
+    model: str | None,
+    dim: int | None,
+    least_recall: float,
+    journal: str | None,
+    way: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Give COLLECTION of the database URL the vectors of another model, while it is read and written.
+
+    The new vectors are filled in beside the old; then the two trade places in one step. Broken off, run it again. The
+    old vectors stay until --end.
+    """
+    from qvec import migrate as api
+
+    job = api.SwapJob(url=url, collection=collection, model=model, dim=dim, least_recall=least_recall, journal=journal)
+    chosen = cast("Way", way or "switch")
+    if dry_run:
+        steps = api.plan_swap(job, way=chosen)
+        tell({"dry_run": True, "steps": steps}, steps, as_json=as_json)
+        return
+    if chosen == "end":
+        api.end_swap(job)
+        tell({"collection": collection, "ended": True}, [f"dropped {job.shadow}"], as_json=as_json)
+        return
+    report = api.roll_back(job) if chosen == "back" else api.swap(job, switch=chosen == "switch", progress=Progress())
+    tell(asdict(report), [_line(collection, report)], as_json=as_json)
+
+
+def _line(collection: str, report: SwapReport) -> str:
+    recall = "" if report.recall is None else f", recall {report.recall:.1%}"
+    return (
+        f"{collection}: {report.records:,} records with {report.model}, {report.dim} dimensions; "
+        f"{report.followed:,} brought over{recall}; {report.seconds:.1f} s"
+    )

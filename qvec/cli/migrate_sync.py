@@ -1,0 +1,72 @@
+"""``qvec migrate sync``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from qvec.cli.options import write_json
+from qvec.cli.stopping import stopping
+
+if TYPE_CHECKING:
+    from qvec.migrate import SyncReport
+
+_SHOWN = 10
+
+
+@click.command()
+@click.argument("url")
+@click.argument("collection")
+@click.option("--follow", is_flag=True, help="Stay until Ctrl-C or SIGTERM, which end it after the batch.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --follow, look so often.",
+)
+@click.option("--status", "--dry-run", "status", is_flag=True, help="Only say what is queued and what has failed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each look.")
+def sync(url: str, collection: str, follow: bool, every: float, status: bool, as_json: bool) -> None:
+    """Bring the vectors of rows that were written since the attach up to date; several may run at once."""
+    from qvec import migrate as api
+    from qvec.errors import QvecError
+
+    if status:
+        _tell(collection, api.sync_status(url, collection), as_json=as_json)
+        return
+
+    def told(found: SyncReport | QvecError) -> None:
+        if isinstance(found, QvecError):
+            click.echo(f"qvec: {found}; tries again", err=True)
+        else:
+            _tell(collection, found, as_json=as_json)
+
+    with stopping() as stop:
+        if follow:
+            api.follow(url, collection, stop=stop, every=every, told=told)
+        else:
+            told(api.sync(url, collection, stop=stop))
+
+
+def _tell(collection: str, report: SyncReport, *, as_json: bool) -> None:
+    if as_json:
+        write_json({"collection": collection, **asdict(report)})
+        return
+    click.echo(
+        f"{collection}: {report.embedded:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} deleted, "
+        f"{report.failed:,} failed; {report.waiting:,} waiting, the oldest for {report.lag:.1f} s; "
+        f"{report.later:,} to be tried again; {len(report.errors):,} without a vector"
+    )
+    for line in _lines(report):
+        click.echo(line, err=True)
+
+
+def _lines(report: SyncReport) -> Iterable[str]:
+    yield from (f"failed: {key}: {reason}" for key, reason in report.errors[:_SHOWN])
+    if len(report.errors) > _SHOWN:
+        yield "  ... and more; --json names them"

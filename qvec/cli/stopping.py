@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM: the first ends work after the batch in hand, the second at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import click
+
+Told = TypeVar("Told")
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Give an event that the first signal sets."""
+    event = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+        click.echo("qvec: stops after this batch; once more stops at once", err=True)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, known in before.items():
+            signal.signal(number, known)
+
+
+@contextmanager
+def by_batches(progress: Callable[[Told], None]) -> Iterator[Callable[[Told], None]]:
+    """Wrap what is called after each batch, so that a signal ends the work there."""
+    with stopping() as event:
+
+        def told(state: Told) -> None:
+            progress(state)
+            if event.is_set():
+                raise KeyboardInterrupt
+
+        yield told

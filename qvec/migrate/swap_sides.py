@@ -1,0 +1,288 @@
+"""The two kinds of collection that can be swapped: qvec's own in any database, and attached PostgreSQL tables."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from typing import Protocol
+
+from qvec.adapter import Adapter, SupportsExchange
+from qvec.checks import check_name
+from qvec.embedder import Embedder
+from qvec.errors import CollectionNotFoundError, UnsupportedError
+from qvec.migrate.copying import CopyProgress
+from qvec.migrate.errors import MigrationError
+from qvec.migrate.following import Follower
+from qvec.migrate.pg_attach import AttachJob, attach, detach, plan_attach, plan_detach
+from qvec.migrate.pg_session import attached, connected
+from qvec.migrate.pg_sync import sync
+from qvec.migrate.pg_table import PgTable
+from qvec.migrate.swap_job import SwapJob
+from qvec.migrate.swap_journal import SwapJournal
+from qvec.passport import passport_of
+from qvec.registry import load_embedder, open_adapter
+from qvec.types import CollectionSpec, IndexSpec, Passport
+from qvec.uri import URI
+
+Told = Callable[[CopyProgress], None] | None
+
+
+class Side(Protocol):
+    """A collection that is being swapped, and its shadow.
+
+    Attributes:
+        adapter: holds both.
+        collection: the name that is searched.
+    """
+
+    adapter: Adapter
+    collection: str
+
+    @abstractmethod
+    def is_switched(self) -> bool:
+        """Tell whether the names were exchanged."""
+
+    @abstractmethod
+    def has_shadow(self) -> bool:
+        """Tell whether there is a shadow."""
+
+    @abstractmethod
+    def prepare(self, progress: Told) -> int:
+        """Make the shadow where it is not there; return how many records were brought over."""
+
+    @abstractmethod
+    def preparation(self) -> list[str]:
+        """Say what `prepare` does."""
+
+    @abstractmethod
+    def follow(self, *, into_shadow: bool, progress: Told) -> int:
+        """Bring over what has changed, or after an exchange the last of it back; return how many records."""
+
+    @abstractmethod
+    def exchange(self) -> None:
+        """Let collection and shadow trade names."""
+
+    @abstractmethod
+    def exchange_steps(self) -> list[str]:
+        """Write the statements of `exchange`."""
+
+    @abstractmethod
+    def dropping(self) -> list[str]:
+        """Say what `drop_shadow` does."""
+
+    @abstractmethod
+    def drop_shadow(self) -> None:
+        """Drop the shadow, and what is known of the swap."""
+
+
+@contextmanager
+def open_side(job: SwapJob) -> Iterator[Side]:
+    """Open a collection that is to be swapped.
+
+    Raises:
+        CollectionNotFoundError: it is not there.
+        UnsupportedError: the database cannot exchange names.
+    """
+    check_name(job.shadow)
+    with ExitStack() as stack:
+        adapter = open_adapter(job.url)
+        stack.callback(adapter.close)
+        if not isinstance(adapter, SupportsExchange):
+            raise UnsupportedError(f"{adapter.capabilities.database} cannot let one collection take another's place")
+        live = adapter.describe_collection(job.collection)
+        table = _attached(job)
+        if table is not None:
+            yield _Table(job, adapter, table)
+            return
+        yield _Records(job, adapter, live, stack.enter_context(SwapJournal(job.journal_path)))
+
+
+def _attached(job: SwapJob) -> PgTable | None:
+    if not URI.parse(job.url).scheme.startswith("postgres"):
+        return None
+    with connected(job.url) as connection:
+        return attached(connection, job.collection)
+
+
+def _is_there(adapter: Adapter, name: str) -> bool:
+    try:
+        adapter.describe_collection(name)
+    except CollectionNotFoundError:
+        return False
+    return True
+
+
+def _embedder(job: SwapJob, passport: Passport | None) -> Embedder:
+    if job.embedder is not None:
+        return job.embedder
+    model = job.model or (passport.model_id if passport else None)
+    if model is None:
+        raise MigrationError(f"{job.collection!r} does not say whose vectors it holds: name the model")
+    return load_embedder(model, dim=job.dim)
+
+
+class _Records(Side):
+    """A collection of qvec's own: passes over its records, remembered in a journal."""
+
+    def __init__(self, job: SwapJob, adapter: Adapter, live: CollectionSpec, journal: SwapJournal) -> None:
+        self.adapter = adapter
+        self.collection = job.collection
+        self._job = job
+        self._journal = journal
+        self._live = live
+        self._loaded: dict[str, Embedder] = {}
+
+    def is_switched(self) -> bool:
+        new = self._journal.fact("new")
+        return bool(new) and _written(self.adapter.describe_collection(self.collection).passport) == new
+
+    def has_shadow(self) -> bool:
+        return bool(self._journal.fact("new")) and _is_there(self.adapter, self._job.shadow)
+
+    def prepare(self, progress: Told) -> int:
+        embedder = _embedder(self._job, self._live.passport)
+        chunker = self._live.passport.chunker if self._live.passport else ""
+        passport = passport_of(embedder, chunker=chunker)
+        if passport == self._live.passport:
+            raise MigrationError(f"{self.collection!r} has the vectors of {embedder.model_id} already")
+        known = self._journal.fact("new")
+        if known and known != _written(passport):
+            raise MigrationError(f"a swap of {self.collection!r} to another model is open: end it first")
+        if not known:
+            if _is_there(self.adapter, self._job.shadow):
+                raise MigrationError(f"there is a collection {self._job.shadow!r}, and the journal knows nothing of it")
+            self._journal.note("new", _written(passport))
+        self._loaded[_written(passport)] = embedder
+        spec = replace(self._live, name=self._job.shadow, dim=embedder.dim, passport=passport)
+        self.adapter.create_collection(spec, exist_ok=True)
+        return self.follow(into_shadow=True, progress=progress)
+
+    def preparation(self) -> list[str]:
+        embedder = _embedder(self._job, self._live.passport)
+        count = self.adapter.count(self.collection)
+        made = f"make the collection {self._job.shadow} of {embedder.dim} dimensions"
+        return [
+            made,
+            f"embed {count:,} records of {self.collection} with {embedder.model_id}",
+            f"keep the state in {self._job.journal_path}",
+        ]
+
+    def follow(self, *, into_shadow: bool, progress: Told) -> int:
+        source, target = (self.collection, self._job.shadow) if into_shadow else (self._job.shadow, self.collection)
+        follower = Follower(
+            adapter=self.adapter,
+            journal=self._journal,
+            source=source,
+            target=target,
+            embedder=self._model_of(target),
+            spares_newer=not into_shadow,
+        )
+        return follower.run(progress)
+
+    def exchange(self) -> None:
+        assert isinstance(self.adapter, SupportsExchange)
+        self.adapter.exchange(self.collection, self._job.shadow)
+
+    def exchange_steps(self) -> list[str]:
+        assert isinstance(self.adapter, SupportsExchange)
+        if not self.has_shadow():
+            return [f"let {self.collection} and {self._job.shadow} trade names"]
+        return self.adapter.exchange_steps(self.collection, self._job.shadow)
+
+    def dropping(self) -> list[str]:
+        return [f"drop the collection {self._job.shadow}", f"delete {self._job.journal_path}"]
+
+    def drop_shadow(self) -> None:
+        self.adapter.drop_collection(self._job.shadow)
+        self._journal.close()
+        self._job.journal_path.unlink()
+
+    def _model_of(self, name: str) -> Embedder:
+        passport = self.adapter.describe_collection(name).passport
+        written = _written(passport)
+        if written not in self._loaded:
+            is_asked = written == self._journal.fact("new")
+            if is_asked or passport is None:
+                self._loaded[written] = _embedder(self._job, passport)
+            else:
+                self._loaded[written] = load_embedder(passport.model_id, dim=passport.dim)
+        return self._loaded[written]
+
+
+class _Table(Side):
+    """An attached table: the shadow is attached to it as well, with a trigger and a queue of its own."""
+
+    def __init__(self, job: SwapJob, adapter: Adapter, table: PgTable) -> None:
+        self.adapter = adapter
+        self.collection = job.collection
+        self._job = job
+        self._table = table
+
+    def is_switched(self) -> bool:
+        with connected(self._job.url) as connection:
+            live, shadow = (attached(connection, name) for name in (self.collection, self._job.shadow))
+        # The shadow was made later, so it has the higher number.
+        return live is not None and shadow is not None and live.number > shadow.number
+
+    def has_shadow(self) -> bool:
+        with connected(self._job.url) as connection:
+            return attached(connection, self._job.shadow) is not None
+
+    def prepare(self, progress: Told) -> int:
+        return attach(self._attach_job(self._job.shadow, self._asked()), progress=progress).embedded
+
+    def preparation(self) -> list[str]:
+        return plan_attach(self._attach_job(self._job.shadow, self._asked()))
+
+    def follow(self, *, into_shadow: bool, progress: Told) -> int:
+        name = self._job.shadow if into_shadow else self.collection
+        if self._table.triggers or self._table.version:
+            report = sync(self._job.url, name, embedder=self._given(name))
+            return report.embedded + report.deleted
+        found = attach(self._attach_job(name, self._given(name)), progress=progress)
+        return found.embedded + found.removed
+
+    def exchange(self) -> None:
+        assert isinstance(self.adapter, SupportsExchange)
+        self.adapter.exchange(self.collection, self._job.shadow)
+
+    def exchange_steps(self) -> list[str]:
+        assert isinstance(self.adapter, SupportsExchange)
+        return self.adapter.exchange_steps(self.collection, self._job.shadow)
+
+    def dropping(self) -> list[str]:
+        return plan_detach(self._job.url, self._job.shadow)
+
+    def drop_shadow(self) -> None:
+        detach(self._job.url, self._job.shadow)
+
+    def _asked(self) -> Embedder:
+        return _embedder(self._job, self.adapter.describe_collection(self.collection).passport)
+
+    def _given(self, name: str) -> Embedder | None:
+        """The model that is loaded already, where it is the one of this collection."""
+        given = self._job.embedder
+        passport = self.adapter.describe_collection(name).passport
+        return given if given is not None and passport == passport_of(given) else None
+
+    def _attach_job(self, name: str, embedder: Embedder | None) -> AttachJob:
+        table = self._table
+        return AttachJob(
+            url=self._job.url,
+            table=table.name,
+            schema=table.schema,
+            collection=name,
+            fields=table.fields,
+            embedder=embedder,
+            in_table=table.in_table,
+            triggers=table.triggers,
+            version=table.version or None,
+            index=IndexSpec(m=table.m, ef_construction=table.ef_construction),
+        )
+
+
+def _written(passport: Passport | None) -> str:
+    return json.dumps(asdict(passport), sort_keys=True) if passport else ""
