@@ -10,7 +10,7 @@ from psycopg import sql
 from qvec.evidence import DENSE_RANK, LEXICAL_RANK
 from qvec.filters import Filter
 from qvec.fusion import FusionSpec, fuse
-from qvec.types import Hit, Leg, LegName, Metric, Vector
+from qvec.types import Document, Hit, Leg, LegName, Metric, Vector
 from qvec_pgvector import lexical, rows, search
 from qvec_pgvector.connections import Connection
 from qvec_pgvector.schema import Entry
@@ -88,7 +88,7 @@ def fused(
         with connection.raw.transaction():
             connection.raw.execute(search.EXACTLY)
             found = connection.raw.execute(statement, [*values, k, offset]).fetchall()
-    return [_hit(row, how) for row in found]
+    return [_hit(row, document, how) for row, document in zip(found, rows.documents(found), strict=True)]
 
 
 def _statement(
@@ -127,7 +127,7 @@ def _worth(how: FusionSpec) -> tuple[sql.Composable, list[object]]:
     return sql.SQL(_BY_SCORE).format(unit=_UNITS[how.scaling]), []
 
 
-def _hit(row: Sequence[object], how: FusionSpec) -> Hit:
+def _hit(row: Sequence[object], document: Document, how: FusionSpec) -> Hit:
     score, *accounts, best, weight, _near = row[5:]
     weights = {"lexical": float(str(weight)), "dense": how.weight("dense")}
     names: tuple[LegName, LegName] = ("lexical", "dense")
@@ -137,4 +137,4 @@ def _hit(row: Sequence[object], how: FusionSpec) -> Hit:
         if rank is not None
     )
     total, most = float(str(score)), float(str(best))
-    return Hit(rows.document(row), total, legs, relevance=min(1.0, total / most) if most else 0.0)
+    return Hit(document, total, legs, relevance=min(1.0, total / most) if most else 0.0)
