@@ -11,7 +11,20 @@ from pathlib import Path
 import psycopg
 
 import qvec
-from qvec.migrate import AttachJob, FieldMap, attach, detach, plan, sync
+from qvec.migrate import (
+    Attached,
+    AttachJob,
+    FieldMap,
+    SwapJob,
+    attach,
+    end_swap,
+    plan,
+    roll_back,
+    swap,
+    sync,
+    undo,
+    verify,
+)
 
 warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
 FIELDS = FieldMap(text="{name}\n{doc}")
@@ -47,7 +60,7 @@ def show(url: str, question: str) -> None:
 
 
 def migrate(url: str) -> None:
-    """Plan, attach, search, write and follow, and undo."""
+    """Plan, attach, search, write and follow, verify, change the model, and undo."""
     found = plan(url, table="functions", fields=FIELDS, seconds=1.0, price_per_hour=0.5)
     print(f"{found.rows:,} rows, {found.tokens:,} tokens: {found.hours * 3600:.0f} s of embedding, {found.cost:.4f} $")
 
@@ -65,8 +78,19 @@ def migrate(url: str) -> None:
     print(f"{followed.embedded} rows followed, {followed.waiting} waiting")
     show(url, "when to water tomatoes")
 
-    detach(url, "functions")
-    print("detached")
+    table = Attached(url=url, collection="functions")
+    checked = verify(table)
+    assert checked.is_same
+    print(f"verified: {checked.rows:,} rows and {checked.sampled} vectors are as they should be")
+
+    smaller = SwapJob(url=url, collection="functions", dim=64)
+    swapped = swap(smaller)
+    print(f"swapped to {swapped.dim} dimensions, recall {swapped.recall:.2f}")
+    show(url, "when to water tomatoes")
+    print(f"rolled back to {roll_back(smaller).dim} dimensions")
+    end_swap(smaller)
+
+    print(f"undone in {len(undo(table))} statements")
 
 
 def main() -> None:

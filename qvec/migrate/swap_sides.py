@@ -144,8 +144,7 @@ class _Records(Side):
 
     def prepare(self, progress: Told) -> int:
         embedder = _embedder(self._job, self._live.passport)
-        chunker = self._live.passport.chunker if self._live.passport else ""
-        passport = passport_of(embedder, chunker=chunker)
+        passport = _passport(embedder, self._live.passport)
         if passport == self._live.passport:
             raise MigrationError(f"{self.collection!r} has the vectors of {embedder.model_id} already")
         known = self._journal.fact("new")
@@ -286,3 +285,11 @@ class _Table(Side):
 
 def _written(passport: Passport | None) -> str:
     return json.dumps(asdict(passport), sort_keys=True) if passport else ""
+
+
+def _passport(embedder: Embedder, live: Passport | None) -> Passport:
+    """Write the shadow's passport: how its documents were cut and its tokens are made stays as it is."""
+    if live is None:
+        return passport_of(embedder)
+    made = passport_of(embedder, chunker=live.chunker, long_text=live.long_text)
+    return replace(made, lexical_version=live.lexical_version)
