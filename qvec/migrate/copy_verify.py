@@ -44,7 +44,9 @@ def verify_copy(job: CopyJob, *, told: Callable[[Difference], None] | None = Non
             raise MigrationError(f"there is no collection {job.collection!r} to compare with")
         choice = opened.choose()
         run = _Run(opened.adapter, job.collection, journal, seen, Findings(told))
-        preparer = Preparer(opened.adapter.capabilities.max_text_bytes, choice.spec.dim, choice.embedder)
+        keeps = choice.spec.passport.long_text if choice.spec.passport else ""
+        limit = opened.adapter.capabilities.max_text_bytes
+        preparer = Preparer(limit, choice.spec.dim, choice.embedder, long_text=keeps)
         for rows in batches(opened.source.records(), _BATCH):
             copied = seen.among([f"row {row.document.id}" for row in rows if row.document])
             run.compare(rows, preparer.records(rows, {name.removeprefix("row ") for name in copied}))

@@ -331,7 +331,8 @@ class _Run:
         self.journal = journal
         self.on_error = on_error
         capabilities = opened.adapter.capabilities
-        self.preparer = Preparer(capabilities.max_text_bytes, choice.spec.dim, choice.embedder)
+        keeps = choice.spec.passport.long_text if choice.spec.passport else ""
+        self.preparer = Preparer(capabilities.max_text_bytes, choice.spec.dim, choice.embedder, long_text=keeps)
         self.size = _BATCH if choice.embedder else max(1, capabilities.write_batch)
         self.read = 0
         self.pending: tuple[Batch, Future[None]] | None = None

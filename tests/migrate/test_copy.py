@@ -209,6 +209,18 @@ def test_a_long_text_is_cut_where_the_model_needs_it(tmp_path: Path, job: Callab
     assert report.records > 3
 
 
+def test_a_long_text_is_not_cut_for_a_collection_that_keeps_texts_whole(
+    tmp_path: Path, target: str, job: Callable
+) -> None:
+    rows = [{"id": "long", "text": "several words of text. " * 40}, {"id": "short", "text": "few words"}]
+    short = load_embedder("hashing")
+    short.max_tokens = 30
+    qvec.index("books", ["something else"], backend=target, embedder=short, long_text="pool")
+    report = copy(job(json_lines(tmp_path / "rows.jsonl", rows), fields=FieldMap(), model=None, embedder=short))
+    assert (report.documents, report.failed) == (1, 1)
+    assert "long_text='pool'" in report.errors[0][1]
+
+
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(tmp_path: Path, job: Callable) -> None:
     plan = plan_copy(job(table(tmp_path / "a.db"), table="My Books"))
     assert (plan.rows, plan.is_new) == (60, True)
