@@ -54,5 +54,5 @@ $(VENV)/.lint: constraints.txt | $(BIN)/python
 
 .venv-bench/.done: pyproject.toml benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install -q -e ".[milvus,pgvector-embedded,faiss,code]" -r benchmarks/requirements.txt
+	.venv-bench/bin/python -m pip install -q -e ".[milvus,elasticsearch,pgvector-embedded,faiss,code]" -r benchmarks/requirements.txt
 	touch $@

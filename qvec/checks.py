@@ -123,8 +123,11 @@ def check_vectors(vectors: Vectors, dim: int) -> Vectors:
         InvalidInputError: another shape, NaN or infinity.
     """
     try:
-        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused below
-            array = np.ascontiguousarray(vectors, dtype=np.float32)
+        if isinstance(vectors, np.ndarray) and vectors.dtype == np.float32:
+            array = np.ascontiguousarray(vectors)
+        else:
+            with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused below
+                array = np.ascontiguousarray(vectors, dtype=np.float32)
     except (TypeError, ValueError) as exc:
         raise InvalidInputError(f"vectors must be an array of numbers of shape (n, {dim}): {exc}") from exc
     if array.ndim != 2 or array.shape[1] != dim:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
-from time import monotonic
 
 import numpy as np
 
@@ -15,17 +14,17 @@ from qvec.adapter import Adapter
 from qvec.checks import check_name, check_vectors
 from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
-from qvec.embedders.cache import CachedEmbedder
 from qvec.embedders.cache_store import VectorCache
 from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
-from qvec.lexical_weight import lexical_weight
+from qvec.lexical_weight import weighed
 from qvec.long_text import LongText, settle_policy
 from qvec.model_choice import ModelChoice
+from qvec.opened import Opened
 from qvec.pages import Hits, fingerprint, offset_of, page
-from qvec.passport import check_analyzer, check_passport, passport_of
+from qvec.passport import passport_of
 from qvec.pipeline import IndexProgress, IndexReport
 from qvec.ranking import WINDOW
 from qvec.registry import load_reranker
@@ -35,9 +34,6 @@ from qvec.reranking import rerank as reorder
 from qvec.retrieval import Group, Mode, Question, Wanted, check_query
 from qvec.types import CollectionSpec, Document, Hit, IndexSpec, LegName, Metric, Vector, Vectors
 from qvec.where import to_filter
-
-_SURE_SECONDS = 1.0
-"""So long a collection is taken for the one that it was."""
 
 
 class Collection:
@@ -65,18 +61,13 @@ class Collection:
         self.name = name if isinstance(adapter, ForeignAdapter) else check_name(name)
         self._adapter = adapter
         self._executor = executor
-        self._choice = choice or ModelChoice()
-        self._embedder = self._choice.embedder
+        self._opened = Opened(adapter, self.name, choice=choice or ModelChoice(), analyzer=analyzer, cache=cache)
         self._metric = Metric(metric)
         self._index = index or IndexSpec()
         self._chunker = chunker
         self._analyzer = analyzer
         self._long_text = long_text
-        self._cache = cache
         self._default_ef = default_ef
-        self._sure_until = 0.0
-        self._seen: CollectionSpec | None = None
-        self._found: CollectionSpec | None = None
         self._rerankers: dict[str, Reranker] = {}
 
     @property
@@ -92,7 +83,7 @@ class Collection:
             PassportMismatchError: the collection's vectors come from another model, dim or prompt.
             EmbeddingError: the model cannot be loaded.
         """
-        return self._open()
+        return self._opened.model()
 
     def create(self, *, long_text: LongText | None = None) -> None:
         """Make the collection in the database when it is not there yet.
@@ -140,7 +131,7 @@ class Collection:
         """
         if isinstance(docs, str | Mapping | Document):
             docs = [docs]
-        self._sure_until = 0.0
+        self._opened.doubt()
         policy = self._create(long_text)
         return pipeline.run(
             self._adapter, self.name, self.embedder, docs, prune=prune, long_text=policy, progress=progress
@@ -210,7 +201,7 @@ class Collection:
             offset: hits to skip.
             cursor: the `Hits.cursor` of the page before, instead of `offset`.
             fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score.
-            weights: of the legs; None gives the dense leg 1 and the lexical leg `qvec.lexical_weight.lexical_weight`.
+            weights: of the legs; None gives the dense leg 1, the lexical leg what `qvec.lexical_weight.weighed` says.
             rank_constant: of ``"rrf"``.
             scaling: of ``"linear"``: ``"min-max"`` or ``"z-score"``.
             window: how deep each leg counts, doubled until ``offset + k`` fit; None for all of it. The first hits stand
@@ -241,8 +232,8 @@ class Collection:
         """
         if mode != "dense" or vector is None or rerank is not None:
             check_query(query)
-        if self._analyzer is not None or mode == "lexical" or vector is not None:
-            self._known()
+        if self._analyzer is not None:
+            self._opened.known()
         condition = to_filter(where)
         how = FusionSpec(method=fusion, weights=weights or {}, rank_constant=rank_constant, scaling=scaling)
         given = None if vector is None else bytes(np.asarray(vector, np.float64))
@@ -268,19 +259,21 @@ class Collection:
             asked = Question(self._adapter, self.name, query, rows, condition, breadth)
             chosen = how
             if mode == "hybrid" and weights is None:
-                chosen = replace(how, weights={"lexical": lexical_weight(query, model=self._model_id(vector))})
+                chosen = weighed(how, query, model=self._opened.model_id(loads=vector is None))
             if rerank is None or budget is None:
-                return asked.ranked(chosen, wanted, self._executor, lambda: self._known().metric)
+                return asked.ranked(chosen, wanted, self._executor, lambda: self._opened.known().metric)
             head = replace(wanted, k=max(budget.depth, wanted.end), offset=0)
-            fused = asked.ranked(chosen, head, self._executor, lambda: self._known().metric)
+            fused = asked.ranked(chosen, head, self._executor, lambda: self._opened.known().metric)
             best = reorder(self._reranker(rerank), query, fused, budget, instruction=instruction)
             return best[wanted.offset : wanted.end]
 
+        if mode == "lexical" or vector is not None:
+            self._opened.look_again()
         try:
             hits = ask()
         except InvalidInputError:
             # The vector of the model before a swap; the next try takes the model after it.
-            if vector is not None or mode == "lexical" or not self._is_replaced():
+            if vector is not None or mode == "lexical" or not self._opened.is_replaced():
                 raise
             hits = ask()
         return page(hits, k=k, offset=wanted.offset, question=question)
@@ -326,45 +319,30 @@ class Collection:
     def drop(self, *, missing_ok: bool = False) -> None:
         """Delete the collection with all that is in it."""
         self._adapter.drop_collection(self.name, missing_ok=missing_ok)
-        self._seen = self._found = None
+        self._opened.forget()
 
     def _create(self, long_text: LongText | None) -> LongText:
-        embedder = self._open()
+        embedder = self._opened.model()
         policy = settle_policy(long_text, None, default=self._long_text)
-        analyzer = self._found.analyzer if self._found else self._analyzer
-        passport = passport_of(embedder, chunker=self._chunker, analyzer=analyzer, long_text=policy)
-        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, analyzer)
+        passport = passport_of(embedder, chunker=self._chunker, analyzer=self._opened.analyzer, long_text=policy)
+        spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, self._opened.analyzer)
         self._adapter.create_collection(spec, exist_ok=True)
         return settle_policy(long_text, self.describe(), default=self._long_text)
 
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:
             return check_vectors(np.asarray(vector)[None], len(vector))
-        self._known()
-        return self._open().encode_query([query], instruction=instruction)
-
-    def _model_id(self, vector: Sequence[float] | Vector | None) -> str:
-        if vector is None or self._embedder is not None:
-            return self._open().model_id
-        passport = self.describe().passport
-        return passport.model_id if passport else ""
-
-    def _known(self) -> CollectionSpec:
-        """Describe the collection, once a second: a swap may put another in its place at any time."""
-        if self._seen is None or monotonic() >= self._sure_until:
-            spec = self._adapter.describe_collection(self.name)
-            check_analyzer(spec, self._analyzer)
-            self._seen, self._sure_until = spec, monotonic() + _SURE_SECONDS
-        return self._seen
+        self._opened.check_there()
+        return self._opened.model().encode_query([query], instruction=instruction)
 
     def _dim_for(self, vectors: Vectors) -> int:
-        if self._embedder is not None:
+        if self._opened.embedder is not None:
             self.create()
-            return self._embedder.dim
+            return self._opened.embedder.dim
         try:
-            return self._known().dim
+            return self._opened.described().dim
         except CollectionNotFoundError:
-            dim = len(vectors[0]) if self._choice.dim is None else self._choice.dim
+            dim = len(vectors[0]) if self._opened.choice.dim is None else self._opened.choice.dim
             spec = CollectionSpec(self.name, dim, self._metric, self._index, analyzer=self._analyzer)
             self._adapter.create_collection(spec, exist_ok=True)
             return dim
@@ -373,28 +351,3 @@ class Collection:
         if isinstance(rerank, str) and rerank not in self._rerankers:
             self._rerankers[rerank] = load_reranker(rerank)
         return self._rerankers[rerank] if isinstance(rerank, str) else rerank
-
-    def _is_replaced(self) -> bool:
-        """Tell whether another collection has taken this one's place, and take its model then."""
-        before, self._sure_until = self._found, 0.0
-        self._open()
-        return self._found != before
-
-    def _open(self) -> Embedder:
-        try:
-            spec: CollectionSpec | None = self._known()
-        except CollectionNotFoundError:
-            spec = self._seen = None
-        if self._embedder is not None and spec is not None and spec == self._found:
-            return self._embedder
-        is_other = spec is not None and self._found is not None and spec.passport != self._found.passport
-        if self._embedder is None or (is_other and self._choice.is_the_collections):
-            if isinstance(self._adapter, ForeignAdapter):
-                self._choice.check_named(self.name)
-            self._embedder = self._choice.load(spec.passport if spec else None)
-        if self._cache is not None and not isinstance(self._embedder, CachedEmbedder):
-            self._embedder = CachedEmbedder(self._embedder, self._cache)
-        if spec:
-            check_passport(spec, self._embedder)
-            self._found = spec
-        return self._embedder

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from qvec.errors import InvalidInputError
+from qvec.evidence import Evidence
 from qvec.types import Hit, Leg, LegName
 
 Fusion: TypeAlias = Literal["rrf", "linear"]
@@ -28,12 +29,14 @@ class FusionSpec:
         rank_constant: of ``"rrf"``: the larger, the less the first ranks count.
         scaling: of ``"linear"``: what a leg's scores are divided by, counted from its lowest: ``"min-max"`` their
             range, ``"z-score"`` their standard deviation. Counted so, a hit that a leg lacks gets 0 from it by both.
+        evidence: weighs the lexical leg by what both answer, instead of `weights`.
     """
 
     method: Fusion = "rrf"
     weights: Mapping[LegName, float] = field(default_factory=dict)
     rank_constant: int = RANK_CONSTANT
     scaling: Scaling = "min-max"
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Fusion):
@@ -48,8 +51,20 @@ class FusionSpec:
             if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
                 raise InvalidInputError(f"the weight of the {name} leg is {weight!r}: takes a number from 0 on")
 
+    def settled(self, lexical: Sequence[float], dense: Sequence[float]) -> FusionSpec:
+        """Put the weight that the evidence gives in its place.
+
+        Args:
+            lexical: that leg's scores, best first, as `Evidence.weight` wants them.
+            dense: the dense leg's.
+        """
+        if self.evidence is None:
+            return self
+        weighed = {**self.weights, "lexical": self.evidence.weight(lexical, dense)}
+        return replace(self, weights=weighed, evidence=None)
+
     def weight(self, name: LegName) -> float:
-        """Return a leg's factor."""
+        """Return a leg's factor, that of settled evidence included."""
         return float(self.weights.get(name, 1.0))
 
     def most(self, name: LegName, rank: int) -> float:
@@ -103,7 +118,9 @@ def standings(
         The first ids, best first, ties by id.
     """
     totals: dict[str, float] = {}
-    added = {name: _contributions(name, [score for _, score in scored], how) for name, scored in legs.items()}
+    scores = {name: [score for _, score in scored] for name, scored in legs.items()}
+    how = how.settled(scores.get("lexical", []), scores.get("dense", []))
+    added = {name: _contributions(name, own, how) for name, own in scores.items()}
     for name, scored in legs.items():
         for (id, _), more in zip(scored, added[name], strict=True):
             totals[id] = totals.get(id, 0.0) + more
@@ -113,7 +130,7 @@ def standings(
     for name, scored in legs.items():
         for rank, (id, score) in enumerate(scored, 1):
             if id in accounts:
-                accounts[id] += (Leg(name, rank, score, added[name][rank - 1]),)
+                accounts[id] += (Leg(name, rank, score, added[name][rank - 1], weight=how.weight(name)),)
     return [Standing(id, totals[id], min(1.0, totals[id] / best) if best else 0.0, accounts[id]) for id in order]
 
 
@@ -192,7 +209,9 @@ def undecided(
     Returns:
         The legs that leave the order open; empty when it is certain.
     """
-    bounds = {name: how.most(name, len(hits) + 1) for name, hits in legs.items() if name not in ended}
+    scores = {name: [hit.score for hit in hits] for name, hits in legs.items()}
+    settled = how.settled(scores.get("lexical", []), scores.get("dense", []))
+    bounds = {name: settled.most(name, len(hits) + 1) for name, hits in legs.items() if name not in ended}
     if not bounds or _certain(fused, bounds, wanted):
         return set()
     return {name for name in bounds if not _certain(fused, {name: bounds[name]}, wanted)} or set(bounds)

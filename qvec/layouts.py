@@ -31,9 +31,9 @@ class FieldMap:
     """What the columns or fields of another program's table are to qvec.
 
     Attributes:
-        id: its values, written as strings, are the records' ids.
+        id: its values, written as strings, are the records' ids; in Elasticsearch ``_id``.
         text: the text that was embedded.
-        vector: a pgvector or Milvus vector.
+        vector: a pgvector, Milvus or Elasticsearch vector; empty: there is none, which only Elasticsearch allows.
         metadata: a JSON object; empty: there is none.
         hidden: keys of the metadata that are the other program's bookkeeping.
         source: the key of the metadata with the id of the document that a record was cut from; empty: there is none.
@@ -41,11 +41,14 @@ class FieldMap:
         table: the table of the collection ``{name}``.
         owner: where the collections are named, when not by their tables.
         metric: how the vectors compare; None: as their index says, else cosine.
+        keywords: what a keyword search asks: a tsvector in PostgreSQL, an analyzed field in Elasticsearch, where the
+            text is, if it is empty. Elsewhere qvec cuts the text into tokens of its own.
+        analyzer: the PostgreSQL configuration that made the tsvector; empty: the server's default.
     """
 
     id: str
     text: str
-    vector: str
+    vector: str = ""
     metadata: str = ""
     hidden: tuple[str, ...] = ()
     source: str = ""
@@ -53,12 +56,14 @@ class FieldMap:
     table: str = "{name}"
     owner: Owner | None = None
     metric: Metric | None = None
+    keywords: str = ""
+    analyzer: str = ""
 
     @property
     def needed(self) -> frozenset[str]:
         """The columns without which a table is not of this layout."""
         column = self.owner.column if self.owner else ""
-        return frozenset({self.id, self.text, self.vector, self.metadata, column} - {""})
+        return frozenset({self.id, self.text, self.vector, self.metadata, self.keywords, column} - {""})
 
     def name_of(self, table: str) -> str | None:
         """Tell which collection a table is; None when its name is not of this layout."""

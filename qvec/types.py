@@ -74,6 +74,7 @@ class Leg:
         score: the leg's own score: similarity (dense), BM25 (lexical) or relevance (rerank; 0 when it was not scored).
         contribution: what the leg added to the fused score.
         note: what there is to say besides: a document that was cut, or why it was not scored.
+        weight: the leg's factor in the fusion.
     """
 
     name: LegName | Literal["rerank"]
@@ -81,6 +82,7 @@ class Leg:
     score: float
     contribution: float = 0.0
     note: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

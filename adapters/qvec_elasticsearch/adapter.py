@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import ClassVar, NoReturn, Self
 
 import numpy as np
@@ -12,13 +13,16 @@ from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
+from qvec.foreign import SupportsLayout
 from qvec.fusion import FusionSpec
+from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_elasticsearch import hybrid, load, reading, rows, schema
 from qvec_elasticsearch.attachments import Attachments
 from qvec_elasticsearch.connection import Connection, open_server
 from qvec_elasticsearch.filters import compile_filter
+from qvec_elasticsearch.foreign import ForeignIndexes
 from qvec_elasticsearch.lexical import Keywords
 from qvec_elasticsearch.loading import Loads
 from qvec_elasticsearch.schema import Index
@@ -26,7 +30,7 @@ from qvec_elasticsearch.search import Nearest, check_window
 from qvec_elasticsearch.trips import Window, together
 
 
-class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachments):
+class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLayout, Attachments):
     """Keep collections in Elasticsearch; that of ``books`` is behind the alias ``qvec_books``. No other is touched.
 
     Args:
@@ -41,6 +45,7 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
         self._keywords = Keywords(connection)
         self._loads = Loads(connection)
         self._specs: dict[str, CollectionSpec] = {}
+        self._creating = Lock()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -73,22 +78,28 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, Attachment
             self._loads.close()
         self._connection.close()
 
+    def with_layout(self, layout: Layout) -> ForeignIndexes:
+        """Return an adapter for indexes that another program made; it owns this one's connection."""
+        return ForeignIndexes(self._connection, layout)
+
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make an index."""
         check_spec(spec, self.capabilities)
-        known = self._find(spec.name)
-        if known is None:
-            try:
-                with self._connection.use(spec.name) as client:
-                    if spec.analyzer is not None:
-                        schema.check_analyzer(self._connection, client, spec.analyzer)
-                    schema.create(self._connection, client, spec)
-                return
-            except CollectionExistsError:
-                # Another process was quicker, or there is an index of this name that is not ours: that raises.
-                known = self._find(spec.name)
-                if known is None:
-                    raise
+        # An index is found while another thread still makes it, and searched before its shard has started.
+        with self._creating:
+            known = self._find(spec.name)
+            if known is None:
+                try:
+                    with self._connection.use(spec.name) as client:
+                        if spec.analyzer is not None:
+                            schema.check_analyzer(self._connection, client, spec.analyzer)
+                        schema.create(self._connection, client, spec)
+                    return
+                except CollectionExistsError:
+                    # Another process was quicker, or there is an index of this name that is not ours: that raises.
+                    known = self._find(spec.name)
+                    if known is None:
+                        raise
         check_existing(known.spec, spec, exist_ok=exist_ok)
         self._loads.opened(known)
 

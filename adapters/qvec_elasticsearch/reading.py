@@ -116,28 +116,34 @@ def walk(connection: Connection, name: str, body: Query) -> Iterator[Mapping[str
 def pages(connection: Connection, spec: CollectionSpec, query: Query, size: int, *, vectors: bool) -> Iterator[Batch]:
     """Walk the records that a query matches, as they are at the first page."""
     limit = min(size, _MAX_PAGE, max(1, _PAGE_NUMBERS // spec.dim) if vectors else _MAX_PAGE)
-    with connection.use(spec.name) as client:
-        point = client.open_point_in_time(index=alias_of(spec.name), keep_alive=_KEEP)["id"]
+    body = {
+        "query": query,
+        "size": limit,
+        "sort": [{"_shard_doc": "asc"}],
+        "source_includes": READ,
+        "fields": [{"field": "vector"}] if vectors else None,
+    }
+    for hits in view(connection, alias_of(spec.name), spec.name, body):
+        yield Batch([document(hit) for hit in hits], matrix(hits, spec.dim) if vectors else None)
+
+
+def view(connection: Connection, index: str, name: str, body: Mapping[str, Any]) -> Iterator[list[Mapping[str, Any]]]:
+    """Read the hits of a search page by page, as they are at the first one; `name` is the collection in errors."""
+    with connection.use(name) as client:
+        point = client.open_point_in_time(index=index, keep_alive=_KEEP)["id"]
     try:
         after: list[Any] | None = None
         while True:
-            with connection.use(spec.name) as client:
+            with connection.use(name) as client:
                 answer = client.search(
-                    pit={"id": point, "keep_alive": _KEEP},
-                    query=query,
-                    size=limit,
-                    sort=[{"_shard_doc": "asc"}],
-                    search_after=after,
-                    source_includes=READ,
-                    fields=[{"field": "vector"}] if vectors else None,
-                    track_total_hits=False,
+                    pit={"id": point, "keep_alive": _KEEP}, search_after=after, track_total_hits=False, **body
                 )
             point = answer["pit_id"]
             hits = answer["hits"]["hits"]
             if hits:
                 after = hits[-1]["sort"]
-                yield Batch([document(hit) for hit in hits], matrix(hits, spec.dim) if vectors else None)
-            if len(hits) < limit:
+                yield hits
+            if len(hits) < body["size"]:
                 return
     finally:
         _close(connection, point)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qvec.errors import UnsupportedError
-from qvec.types import CollectionSpec, Metric, Vectors
+from qvec.types import CollectionSpec, Metric, Vector, Vectors
 from qvec_elasticsearch.connection import Connection, Version
 from qvec_elasticsearch.filters import EVERYTHING, Query, any_of, both
 from qvec_elasticsearch.reading import Answer
@@ -26,9 +26,11 @@ _K_SINCE: Version = (8, 15)
 # A script's score may not be below 0. l2 has not the form of Elasticsearch's own, 1 / (1 + d * d), in which a float32
 # tells small distances apart by no more than 0.0003.
 _SCRIPTS = {
-    Metric.COSINE: ("doc['vector'].size() == 0 ? 1.0 : Math.max(0.0, cosineSimilarity(params.query, 'vector') + 1.0)"),
-    Metric.DOT: "double dot = dotProduct(params.query, 'vector'); return dot < 0 ? 1 / (1 - dot) : dot + 1",
-    Metric.L2: "1 / (1 + l2norm(params.query, 'vector'))",
+    Metric.COSINE: (
+        "doc[params.field].size() == 0 ? 1.0 : Math.max(0.0, cosineSimilarity(params.query, params.field) + 1.0)"
+    ),
+    Metric.DOT: "double dot = dotProduct(params.query, params.field); return dot < 0 ? 1 / (1 - dot) : dot + 1",
+    Metric.L2: "1 / (1 + l2norm(params.query, params.field))",
 }
 _ZERO: Query = {"term": {"zero": True}}
 
@@ -93,16 +95,10 @@ class Nearest:
         if query.is_zero:
             return query.body(query.filter)
         depth = query.window.size + query.window.offset
-        candidates = min(max(ef or _DEFAULT_EF, depth * _OVERSAMPLING, depth + _EXTRA), MAX_WINDOW)
-        knn: dict[str, object] = {"field": "vector", "query_vector": query.vector, "num_candidates": candidates}
-        if self._connection.version >= _K_SINCE:
-            knn["k"] = candidates
-        if query.filter != EVERYTHING:
-            knn["filter"] = query.filter
-        near: Query = {"knn": knn}
+        found = near(self._connection, "vector", query.vector, depth, ef, query.filter)
         if query.spec.metric is Metric.COSINE:
-            near = any_of([near, both([_ZERO, query.filter])])
-        body = query.body(near)
+            found = any_of([found, both([_ZERO, query.filter])])
+        body = query.body(found)
         return {**body, "aggs": {**body.get("aggs", {}), "worst": {"min": {"script": "_score"}}}}
 
 
@@ -120,8 +116,7 @@ class _Near:
         """Write a search over what `query` matches."""
         if self.is_zero:
             return {**self.window.body(query, BY_ID), "track_total_hits": True}
-        script = {"source": _SCRIPTS[self.spec.metric], "params": {"query": self.vector}}
-        scored: Query = {"script_score": {"query": query, "script": script}}
+        scored = exactly(self.spec.metric, "vector", self.vector, query)
         return {**self.window.body(scored), "track_total_hits": True}
 
     def found(self, answer: Answer) -> Found:
@@ -129,7 +124,7 @@ class _Near:
         found = self.window.found(answer)
         if self.is_zero:
             return found
-        scored = [(id, _score(self.spec.metric, given)) for id, given in found.ranked]
+        scored = [(id, score_of(self.spec.metric, given)) for id, given in found.ranked]
         return Found(sorted(scored, key=lambda each: (-each[1], each[0])), found.documents)
 
     def may_have_missed(self, answer: Answer) -> bool:
@@ -143,7 +138,26 @@ class _Near:
         return bool(answer["aggregations"]["worst"]["value"] >= last * (1 - 1e-6))
 
 
-def _score(metric: Metric, given: float) -> float:
+def near(
+    connection: Connection, field: str, vector: Vector, depth: int, ef: int | None, filter: Query = EVERYTHING
+) -> Query:
+    """Find candidates by the index over a field."""
+    candidates = min(max(ef or _DEFAULT_EF, depth * _OVERSAMPLING, depth + _EXTRA), MAX_WINDOW)
+    knn: dict[str, object] = {"field": field, "query_vector": vector, "num_candidates": candidates}
+    if connection.version >= _K_SINCE:
+        knn["k"] = candidates
+    if filter != EVERYTHING:
+        knn["filter"] = filter
+    return {"knn": knn}
+
+
+def exactly(metric: Metric, field: str, vector: Vector, query: Query) -> Query:
+    """Score what a query matches by the vectors as written; `score_of` turns the scores around."""
+    script = {"source": _SCRIPTS[metric], "params": {"query": vector, "field": field}}
+    return {"script_score": {"query": query, "script": script}}
+
+
+def score_of(metric: Metric, given: float) -> float:
     """Turn a script's score around."""
     if metric is Metric.COSINE:
         return min(given - 1.0, 1.0)

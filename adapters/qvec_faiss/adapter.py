@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ from qvec_faiss.filters import compile_filter
 from qvec_faiss.growth import WORTH_IT
 from qvec_faiss.hybrid import fused
 from qvec_faiss.lexical import score
-from qvec_faiss.mirror import Ints
+from qvec_faiss.mirror import Ints, Mirror
 from qvec_faiss.search import in_order
 
 _DEVICES = ("auto", "cpu", "gpu")
@@ -200,9 +201,9 @@ class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
     ) -> list[list[Hit]]:
         """Search exactly, or by the FAISS index once the collection has one."""
         check_k(k, offset)
-        entry = self._entry(name)
+        entry, mirror = self._caught_up(name)
         queries = check_vectors(vectors, entry.spec.dim)
-        ranked = self._dense.search(entry, queries, k + offset, filter, ef)
+        ranked = self._dense.search(entry, mirror, queries, k + offset, filter, ef)
         return [self._hits(entry, found[offset:]) for found in ranked]
 
     def search_lexical(
@@ -210,8 +211,8 @@ class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
     ) -> list[list[Hit]]:
         """Score the postings of each query's terms."""
         check_k(k, offset)
-        entry = self._entry(name)
-        ranked = self._ranked_by_words(entry, queries, k + offset, filter)
+        entry, mirror = self._caught_up(name)
+        ranked = self._ranked_by_words(entry, mirror, queries, k + offset, filter)
         return [self._hits(entry, found[offset:]) for found in ranked]
 
     def search_hybrid(
@@ -230,9 +231,9 @@ class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
         """Rank by both legs, fuse, and read the documents of the page alone."""
         check_k(k, offset)
         check_k(window)
-        entry = self._entry(name)
-        near = self._dense.search(entry, check_vectors(vectors, entry.spec.dim), window, filter, ef)
-        by_words = self._ranked_by_words(entry, queries, window, filter)
+        entry, mirror = self._caught_up(name)
+        near = self._dense.search(entry, mirror, check_vectors(vectors, entry.spec.dim), window, filter, ef)
+        by_words = self._ranked_by_words(entry, mirror, queries, window, filter)
         with self._connections.read() as connection:
             return [
                 fused(connection, entry.number, {"lexical": lexical, "dense": dense}, how, k=k, offset=offset)
@@ -240,9 +241,8 @@ class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
             ]
 
     def _ranked_by_words(
-        self, entry: schema.Entry, queries: Sequence[str], depth: int, filter: Filter | None
+        self, entry: schema.Entry, mirror: Mirror, queries: Sequence[str], depth: int, filter: Filter | None
     ) -> list[list[tuple[int, float]]]:
-        mirror = self._dense.mirror(entry)
         live, lengths = mirror.live_seqs, mirror.live_lengths
         answers: list[list[tuple[int, float]]] = []
         with self._connections.read() as connection:
@@ -262,6 +262,15 @@ class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
                 return schema.need(connection, name, self.folder)
 
         return self._connections.unchanged(name, look_up)
+
+    def _caught_up(self, name: str) -> tuple[schema.Entry, Mirror]:
+        """Look the collection and its mirror up, at the price of asking once whether anything was written."""
+
+        def look_up() -> tuple[schema.Entry, Mirror]:
+            entry = self._entry(name)
+            return entry, self._dense.mirror(entry)
+
+        return self._connections.unchanged((name, "mirror"), look_up)
 
     def _hits(self, entry: schema.Entry, ranked: Sequence[tuple[int, float]]) -> list[Hit]:
         with self._connections.read() as connection:
@@ -289,7 +298,9 @@ def find_driver() -> object | None:
         return None
 
 
+@cache
 def _version() -> str:
+    """Read the version once: every hybrid search asks for the capabilities, and the metadata takes a millisecond."""
     for distribution in ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu"):
         try:
             return version(distribution)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,15 +40,18 @@ class Ann:
         ids: the seqs in it, in its own order.
         on_gpu: it takes no filter there, and is brought back to be saved.
         seqs: the same, ascending.
+        inner: the index inside, not the map around it: the map looks ids up on all cores, which waits for a busy one.
     """
 
     index: Any
     ids: Ints
     on_gpu: bool = False
     seqs: Ints = field(init=False)
+    inner: Any = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seqs", np.sort(self.ids))
+        object.__setattr__(self, "inner", None if self.on_gpu else faiss().downcast_index(self.index.index))
 
 
 def faiss() -> Any:
@@ -90,8 +95,7 @@ def is_stale(ann: Ann | None, live: Ints) -> bool:
 
 def may_grow(ann: Ann, live: Ints) -> bool:
     """Tell whether an index can be brought up to date by adding to it: a graph of which little is dead."""
-    is_graph = hasattr(faiss().downcast_index(ann.index.index), "hnsw") if not ann.on_gpu else False
-    return is_graph and len(ann.seqs) - _kept(ann, live) <= _REBUILD_DEAD_SHARE * len(ann.seqs)
+    return hasattr(ann.inner, "hnsw") and len(ann.seqs) - _kept(ann, live) <= _REBUILD_DEAD_SHARE * len(ann.seqs)
 
 
 def _kept(ann: Ann, live: Ints) -> int:
@@ -109,10 +113,31 @@ def clone(ann: Ann) -> Ann:
     return Ann(faiss().clone_index(ann.index), ann.ids, ann.on_gpu)
 
 
-def extend(ann: Ann, connection: sqlite3.Connection, number: int, spec: CollectionSpec, seqs: Ints) -> Ann:
-    """Add documents from the store, a block at a time; the index given is not to be used any more."""
-    for start in range(0, len(seqs), _BLOCK):
-        block, vectors = read_vectors(connection, number, seqs[start : start + _BLOCK], spec.dim, spec.metric)
+def extend(
+    ann: Ann,
+    connection: sqlite3.Connection,
+    number: int,
+    spec: CollectionSpec,
+    seqs: Ints,
+    *,
+    size: int = _BLOCK,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Ann:
+    """Add documents from the store, a block of `size` at a time; the index given is not to be used any more.
+
+    Args:
+        ann: the index.
+        connection: to the store.
+        number: of the collection.
+        spec: of the collection.
+        seqs: ascending.
+        size: of a block; all cores wait for the last of them at its end.
+        go_on: is asked before each block.
+    """
+    for start in range(0, len(seqs), size):
+        if not go_on():
+            break
+        block, vectors = read_vectors(connection, number, seqs[start : start + size], spec.dim, spec.metric)
         ann.index.add_with_ids(vectors, block)
     return Ann(ann.index, faiss().vector_to_array(ann.index.id_map), ann.on_gpu)
 
@@ -170,30 +195,26 @@ def search(
     if ann.on_gpu:
         return ann.index.search(vectors, k)  # type: ignore[no-any-return]
     driver = faiss()
-    # The index inside, not the map around it: the map looks ids up on all cores, which waits for a busy one.
-    inner = driver.downcast_index(ann.index.index)
     selector = None
     if allowed is not None:
         selector = driver.IDSelectorBitmap(np.packbits(np.isin(ann.ids, allowed), bitorder="little"))
     # FAISS keeps the selector alive only when it is given to the constructor.
-    scores, places = inner.search(vectors, k, params=_parameters(driver, inner, k, selector, ef))
-    return scores, np.where(places >= 0, ann.ids[places], -1)
-
-
-def rounded(scores: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
-    """Turn FAISS' scores into ours, to six digits: equal vectors may differ in a float32's last bit."""
-    values = -np.sqrt(np.maximum(scores, 0)) if metric is Metric.L2 else scores
-    exact = values.astype(np.float64)
-    steps = 10.0 ** (5 - np.floor(np.log10(np.maximum(np.abs(exact), 1e-30))))
-    return np.asarray(np.rint(exact * steps) / steps, np.float64)
+    scores, places = ann.inner.search(vectors, k, params=_parameters(driver, ann.inner, k, selector, ef))
+    return scores, ann.ids[places] if (places[:, -1] >= 0).all() else np.where(places >= 0, ann.ids[places], -1)
 
 
 def _parameters(driver: Any, inner: Any, k: int, selector: Any, ef: int | None) -> Any:
     if isinstance(inner, driver.IndexHNSW):
-        return driver.SearchParametersHNSW(sel=selector, efSearch=max(ef or _DEFAULT_EF, k))
+        breadth = max(ef or _DEFAULT_EF, k)
+        return _breadth(breadth) if selector is None else driver.SearchParametersHNSW(sel=selector, efSearch=breadth)
     if isinstance(inner, driver.IndexIVF):
         return driver.SearchParametersIVF(sel=selector, nprobe=min(ef or _default_nprobe(inner), inner.nlist))
     return driver.SearchParameters(sel=selector)
+
+
+@lru_cache(maxsize=64)
+def _breadth(ef: int) -> Any:
+    return faiss().SearchParametersHNSW(efSearch=ef)
 
 
 def _built_for_gpu() -> bool:

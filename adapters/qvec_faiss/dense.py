@@ -12,11 +12,10 @@ from qvec.filters import Filter
 from qvec.types import Vectors
 from qvec_faiss import ann, rows
 from qvec_faiss.ann import Ann
-from qvec_faiss.errors import mapped
 from qvec_faiss.growth import Growth, missing
 from qvec_faiss.mirror import Ints, Mirror, catch_up, prepared, read_vectors, with_vectors
 from qvec_faiss.schema import Connections, Entry
-from qvec_faiss.search import Ranked, exact, in_order, score
+from qvec_faiss.search import Ranked, best_first, exact, in_order, score
 
 _EXACT_SHARE = 0.05
 _EXACT_AT_MOST = 2000
@@ -57,7 +56,7 @@ class DenseLeg:
         self._growth.forget(entry)
         with self._lock:
             self._states.pop(entry.number, None)
-        with mapped(str(self._connections.folder)):
+        with self._connections.mapped:
             self._snapshot(entry).unlink(missing_ok=True)
 
     def mirror(self, entry: Entry) -> Mirror:
@@ -102,10 +101,11 @@ class DenseLeg:
         """Stop growing."""
         self._growth.close()
 
-    def search(self, entry: Entry, vectors: Vectors, k: int, filter: Filter | None, ef: int | None) -> list[Ranked]:
-        """Rank the nearest records of each query as (seq, score), best first, ties by id."""
+    def search(
+        self, entry: Entry, mirror: Mirror, vectors: Vectors, k: int, filter: Filter | None, ef: int | None
+    ) -> list[Ranked]:
+        """Rank the nearest records of each query as (seq, score), best first, ties by id; `mirror` is caught up."""
         queries = prepared(vectors, entry.spec.metric)
-        mirror = self.mirror(entry)
         live = mirror.live_seqs
         allowed = None if filter is None else self._allowed(entry, filter)
         wanted = live if allowed is None else np.intersect1d(live, allowed, assume_unique=True)
@@ -152,14 +152,14 @@ class DenseLeg:
         index, inside, tail = coverage.index, coverage.inside, coverage.tail
         depth = min(k + _TIES, len(inside))
         allowed = None if len(inside) == len(index.seqs) or index.on_gpu else inside
-        with mapped(str(self._connections.folder)):
+        with self._connections.mapped:
             scores, found = ann.search(index, queries, max(depth, 1), allowed, ef)
         answers: list[Ranked] = []
         ids_of = rows.ids_by(self._connections, entry)
         for query, near, rough in zip(queries, found, scores, strict=True):
-            complete = int((near >= 0).sum()) >= depth
+            complete = len(near) >= depth and bool(near[depth - 1] >= 0)  # what is not found is last
             if complete and not len(tail):
-                answers.append(in_order(near, ann.rounded(rough, entry.spec.metric), k, ids_of))
+                answers.append(best_first(near, rough, k, entry.spec.metric, ids_of))
                 continue
             # The graph was cut off by the filter, or some documents are not in it yet: look at the vectors themselves.
             chosen = np.union1d(near[near >= 0] if complete else inside, tail)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,7 @@ WORTH_IT = 256
 
 _BLOCK = 512
 _SHARE = 16
+_EACH = 128  # documents a core adds before it is asked whether a refresh waits: 50 ms at 1024 dims
 
 
 @dataclass(slots=True)
@@ -102,7 +104,15 @@ class Growth:
             if len(tail) < WORTH_IT:
                 return
             with self._connections.read() as connection:
-                job.index = ann.extend(job.index, connection, entry.number, entry.spec, tail)
+                job.index = ann.extend(
+                    job.index,
+                    connection,
+                    entry.number,
+                    entry.spec,
+                    tail,
+                    size=_EACH * _threads(),
+                    go_on=partial(self._is_wanted, job),
+                )
 
     def _is_wanted(self, job: _Job) -> bool:
         # At the interpreter's end the main thread stops first, and waits for this one.
@@ -111,7 +121,11 @@ class Growth:
 
 def _leave_a_core() -> None:
     """Leave a core to those who write; OpenMP keeps the number a thread."""
-    ann.faiss().omp_set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    ann.faiss().omp_set_num_threads(_threads())
+
+
+def _threads() -> int:
+    return max(1, (os.cpu_count() or 2) - 1)
 
 
 def missing(index: Ann, live: Ints) -> Ints:

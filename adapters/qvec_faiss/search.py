@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -57,9 +58,30 @@ def in_order(seqs: Ints, scores: NDArray[np.float64], k: int, ids_of: Callable[[
     order = np.argsort(-scores, kind="stable")
     if len(order) > k:
         order = order[: np.searchsorted(-scores[order], -scores[order[k - 1]], side="right")]
-    pairs = list(zip(seqs[order].tolist(), scores[order].tolist(), strict=True))
-    if len(set(scores[order].tolist())) < len(pairs):
-        ids = ids_of(seqs[order])
+    return _settled(list(zip(seqs[order].tolist(), scores[order].tolist(), strict=True)), k, ids_of)
+
+
+def best_first(
+    seqs: Ints, scores: NDArray[np.float32], k: int, metric: Metric, ids_of: Callable[[Ints], dict[int, str]]
+) -> Ranked:
+    """Cut what FAISS found, in its order, to the best `k`, ties by id; a loop over a few is quicker than numpy here."""
+    pairs: Ranked = []
+    for seq, rough in zip(seqs.tolist(), scores.tolist(), strict=True):
+        value = _rounded(rough, metric)
+        if len(pairs) >= k and value < pairs[-1][1]:
+            break
+        pairs.append((seq, value))
+    return _settled(pairs, k, ids_of)
+
+
+def _rounded(score: float, metric: Metric) -> float:
+    """Turn FAISS' score into ours, to six digits: equal vectors may differ in a float32's last bit."""
+    return float(f"{-math.sqrt(max(score, 0.0)) if metric is Metric.L2 else score:.5e}")
+
+
+def _settled(pairs: Ranked, k: int, ids_of: Callable[[Ints], dict[int, str]]) -> Ranked:
+    if len({value for _, value in pairs}) < len(pairs):
+        ids = ids_of(np.array([seq for seq, _ in pairs], np.int64))
         pairs = sorted((pair for pair in pairs if pair[0] in ids), key=lambda pair: (-pair[1], ids[pair[0]]))
     return pairs[:k]
 

@@ -176,8 +176,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
         checked = check_batch(documents, vectors, spec.dim)
         if not documents:
             return
-        limit = schema.max_text(keywords)
-        rows = schema.rows(documents, checked, keywords, max_text=limit, analyzer=spec.analyzer)
+        rows = schema.rows(documents, checked, keywords, max_text=schema.max_text(keywords), analyzer=spec.analyzer)
         tokens = sum(int(str(row.get("length", 0))) for row in rows)
         each = 4 * spec.dim + 1024
         start, size = 0, 0

@@ -56,7 +56,7 @@ def describe(client: Any, form: FieldMap, table: str) -> ForeignCollection | Non
     """Read what Milvus says of a collection; None when it is not of this form."""
     said = client.describe_collection(table)
     fields = {field["name"]: field for field in said["fields"]}
-    if not form.needed <= fields.keys() or fields[form.vector]["type"].name != "FLOAT_VECTOR":
+    if not form.vector or not form.needed <= fields.keys() or fields[form.vector]["type"].name != "FLOAT_VECTOR":
         return None
     index: dict[str, Any] = next(
         (

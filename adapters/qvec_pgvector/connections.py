@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 
 import psycopg
 from psycopg.adapt import Dumper
@@ -12,7 +13,7 @@ from psycopg.pq import Format, TransactionStatus
 from psycopg.types import TypeInfo
 
 from qvec.errors import BackendConnectionError
-from qvec_pgvector.errors import mapped
+from qvec_pgvector.errors import Mapped
 
 CONNECT_SECONDS = 10
 # Sequential scans are off because the planner, which does not count the reading of vectors out of line (TOAST), prefers
@@ -51,6 +52,7 @@ class Connections:
 
     def __init__(self, conninfo: str, place: str) -> None:
         self.place = place
+        self.mapped = Mapped(place)
         self._conninfo = conninfo
         self._local = threading.local()
         self._all: list[Connection] = []
@@ -58,21 +60,26 @@ class Connections:
         self._lock = threading.Lock()
         self._closed = False
 
-    @contextmanager
-    def use(self) -> Iterator[Connection]:
+    def use(self) -> AbstractContextManager[Connection]:
         """Give a connection in autocommit, within a `use` the same one; errors come out as qvec's."""
-        with mapped(self.place):
-            held: Connection | None = getattr(self._local, "connection", None)
-            if held is not None:
-                yield held
-                return
-            connection = self._take()
-            self._local.connection = connection
-            try:
-                yield connection
-            finally:
-                self._local.connection = None
-                self._lay_aside(connection)
+        return _Use(self)
+
+    def held(self) -> Connection | None:
+        """Return the connection that this thread works with."""
+        found: Connection | None = getattr(self._local, "connection", None)
+        return found
+
+    def take(self) -> Connection:
+        """Take a connection for this thread."""
+        with self.mapped:
+            taken = self._local.connection = self._take()
+        return taken
+
+    def give_back(self, connection: Connection) -> None:
+        """Lay this thread's connection aside."""
+        with self.mapped:
+            self._local.connection = None
+            self._lay_aside(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -118,6 +125,28 @@ class Connections:
                 if broken in self._all:
                     self._all.remove(broken)
             self._idle.clear()
+
+
+class _Use(AbstractContextManager[Connection]):
+    __slots__ = ("_connections", "_taken")
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._taken: Connection | None = None
+
+    def __enter__(self) -> Connection:
+        held = self._connections.held()
+        if held is not None:
+            return held
+        self._taken = self._connections.take()
+        return self._taken
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._taken is not None:
+            self._connections.give_back(self._taken)
+        self._connections.mapped.__exit__(kind, exc, trace)
 
 
 def _prepare(raw: psycopg.Connection[tuple[object, ...]]) -> bool:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from psycopg import sql
 
-from qvec.checks import check_k, check_vectors
+from qvec.checks import check_analyzer, check_k, check_vectors
 from qvec.filters import Filter
 from qvec.foreign import ForeignAdapter
 from qvec.layouts import Layout
@@ -18,6 +18,7 @@ from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metri
 from qvec_pgvector import foreign_tables, search
 from qvec_pgvector.connections import Connection, Connections, VectorParameter
 from qvec_pgvector.filters import compile_filter
+from qvec_pgvector.foreign_lexical import Totals, ranked, totals
 from qvec_pgvector.foreign_tables import ForeignTable
 from qvec_pgvector.load import query_vector
 from qvec_pgvector.schema import OPERATORS
@@ -40,6 +41,7 @@ class ForeignTables(ForeignAdapter):
         super().__init__(layout)
         self._connections = connections
         self._capabilities = capabilities
+        self._totals: dict[str, tuple[object, Totals]] = {}
 
     @property
     def capabilities(self) -> Capabilities:
@@ -129,6 +131,34 @@ class ForeignTables(ForeignAdapter):
             queries = check_vectors(vectors, table.dim)
             search.set_breadth(connection, depth, ef)
             return [_nearest(connection, table, query, depth, filter)[offset:] for query in queries]
+
+    def search_lexical(
+        self, name: str, queries: Sequence[str], *, k: int, filter: Filter | None = None, offset: int = 0
+    ) -> list[list[Hit]]:
+        """Score in SQL over the layout's tsvector; without one, in this process."""
+        check_k(k, offset)
+        with self._connections.use() as connection:
+            table = self._table(connection, name)
+            if not table.form.keywords:
+                return super().search_lexical(name, queries, k=k, filter=filter, offset=offset)
+            if table.form.analyzer:
+                check_analyzer(table.form.analyzer, self._capabilities.analyzers, self._capabilities.database)
+            known = self._totals_of(connection, table)
+            found = [ranked(connection, table, query, known, k=k, offset=offset, filter=filter) for query in queries]
+            documents = {document.id: document for document in self.get(name, [id for hits in found for id, _ in hits])}
+        return [[Hit(documents[id], score) for id, score in hits if id in documents] for hits in found]
+
+    def refresh(self, name: str) -> None:
+        """Read the texts, and count the words, anew at the next keyword search."""
+        super().refresh(name)
+        self._totals.pop(name, None)
+
+    def _totals_of(self, connection: Connection, table: ForeignTable) -> Totals:
+        mark = self.mark(table.name)
+        held = self._totals.get(table.name)
+        if held is None or held[0] != mark:
+            held = self._totals[table.name] = (mark, totals(connection, table))
+        return held[1]
 
     def _table(self, connection: Connection, name: str) -> ForeignTable:
         return foreign_tables.need(connection, self.layout, name, self._connections.place)

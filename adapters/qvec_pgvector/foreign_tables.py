@@ -33,7 +33,8 @@ WHERE i.indrelid = to_regclass({}) AND a.attname = {} AND i.indisvalid
 """
 _VIEW = """
 (SELECT ctid AS place, xmin AS version, {id} AS key, {id}::text COLLATE "C" AS id, {source} AS source,
-    coalesce({text}::text, '') AS body, {metadata} AS metadata, {vector} AS embedding
+    coalesce({text}::text, '') AS body, {metadata} AS metadata, {vector} AS embedding,
+    {tokens} AS tokens
  FROM {table} WHERE {owned} AND {id} IS NOT NULL AND {vector} IS NOT NULL) AS record
 """
 
@@ -76,6 +77,7 @@ class ForeignTable:
             id=sql.Identifier(form.id),
             text=sql.Identifier(form.text),
             vector=sql.Identifier(form.vector),
+            tokens=sql.Identifier(form.keywords) if form.keywords else sql.SQL("NULL::tsvector"),
             table=sql.Identifier(self.table),
             source=_source(form),
             metadata=_metadata(form, self.columns),
@@ -140,8 +142,10 @@ def _fitting(form: FieldMap, tables: Mapping[str, Mapping[str, Column]]) -> list
         table
         for table, columns in tables.items()
         if (table == form.table if form.owner else form.name_of(table))
+        and form.vector
         and form.needed <= columns.keys()
         and columns[form.vector].type in _VECTORS
+        and (not form.keywords or columns[form.keywords].type == "tsvector")
     ]
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from psycopg import sql
 
+from qvec.evidence import DENSE_RANK, LEXICAL_RANK
 from qvec.filters import Filter
 from qvec.fusion import FusionSpec, fuse
-from qvec.types import Hit, Leg, LegName, Metric, Vector
+from qvec.types import Document, Hit, Leg, LegName, Metric, Vector
 from qvec_pgvector import lexical, rows, search
 from qvec_pgvector.connections import Connection
 from qvec_pgvector.schema import Entry
@@ -22,9 +23,10 @@ dense AS (
     FROM (SELECT id, {base} - distance AS score, distance FROM near) AS scored
     WINDOW leg AS (ORDER BY distance, id)),
 {ranked},
+weighed AS MATERIALIZED (SELECT {weight} AS weight),
 lexical AS (
-    SELECT id, score, row_number() OVER leg AS rank, %s * {lexical_worth} AS part
-    FROM ranked WINDOW leg AS (ORDER BY score DESC, id)),
+    SELECT id, score, row_number() OVER leg AS rank, weight * {lexical_worth} AS part
+    FROM ranked, weighed WINDOW leg AS (ORDER BY score DESC, id)),
 fused AS (
     SELECT id, lexical.rank AS lexical_rank, lexical.score AS lexical_score, lexical.part AS lexical_part,
         dense.rank AS dense_rank, dense.score AS dense_score, dense.part AS dense_part,
@@ -32,8 +34,18 @@ fused AS (
     FROM lexical FULL JOIN dense USING (id) ORDER BY score DESC, id LIMIT %s OFFSET %s)
 SELECT {columns}, score, lexical_rank, lexical_score, lexical_part, dense_rank, dense_score, dense_part,
     coalesce((SELECT max(part) FROM lexical), 0) + coalesce((SELECT max(part) FROM dense), 0),
-    (SELECT count(*) FROM near)
+    (SELECT weight FROM weighed), (SELECT count(*) FROM near)
 FROM fused JOIN {table} USING (id) ORDER BY score DESC, id
+"""
+# `Evidence.weight`; its power is held within bounds before exp, which raises an error where it would give 0.
+_EVIDENCE = """
+(SELECT exp(least(ln(%s::float8), greatest(ln(%s::float8),
+    %s + %s * coalesce(ahead / nullif(top, 0), 0) + %s * ahead - %s * fall)))
+FROM
+    (SELECT coalesce(max(score), 0) AS top,
+        coalesce(max(score) - coalesce(max(score) FILTER (WHERE at = %s), 0), 0) AS ahead
+     FROM (SELECT score, row_number() OVER (ORDER BY score DESC, id) AS at FROM ranked) AS words) AS words,
+    (SELECT coalesce(max(score) - min(score), 0) AS fall FROM dense WHERE rank <= %s) AS meaning)
 """
 _BY_RANK = "(1.0::float8 / (%s + row_number() OVER leg))"
 _BY_SCORE = """
@@ -76,7 +88,7 @@ def fused(
         with connection.raw.transaction():
             connection.raw.execute(search.EXACTLY)
             found = connection.raw.execute(statement, [*values, k, offset]).fetchall()
-    return [_hit(row) for row in found]
+    return [_hit(row, document, how) for row, document in zip(found, rows.documents(found), strict=True)]
 
 
 def _statement(
@@ -85,17 +97,28 @@ def _statement(
     near, near_values = search.nearest_ids(entry, vector, filter, window)
     ranked, ranked_values = lexical.ranked_query(entry, terms, k=window, offset=0, filter=filter)
     worth, constants = _worth(how)
+    weight, weight_values = _weight(how)
     statement = sql.SQL(_FUSED).format(
         near=near,
         dense_worth=worth,
         base=sql.SQL("1" if entry.spec.metric is Metric.COSINE else "0"),
         ranked=ranked,
+        weight=weight,
         lexical_worth=worth,
         columns=rows.COLUMNS,
         table=entry.table,
     )
     dense_values = [*near_values, how.weight("dense"), *constants]
-    return statement, [*dense_values, *ranked_values, how.weight("lexical"), *constants]
+    return statement, [*dense_values, *ranked_values, *weight_values, *constants]
+
+
+def _weight(how: FusionSpec) -> tuple[sql.Composable, list[object]]:
+    evidence = how.evidence
+    if evidence is None:
+        return sql.SQL("%s::float8"), [how.weight("lexical")]
+    bounds = [evidence.most, evidence.least]
+    factors = [evidence.base, evidence.lead, evidence.points, evidence.drop]
+    return sql.SQL(_EVIDENCE), [*bounds, *factors, LEXICAL_RANK, DENSE_RANK]
 
 
 def _worth(how: FusionSpec) -> tuple[sql.Composable, list[object]]:
@@ -104,13 +127,14 @@ def _worth(how: FusionSpec) -> tuple[sql.Composable, list[object]]:
     return sql.SQL(_BY_SCORE).format(unit=_UNITS[how.scaling]), []
 
 
-def _hit(row: Sequence[object]) -> Hit:
-    score, *accounts, best, _near = row[5:]
+def _hit(row: Sequence[object], document: Document, how: FusionSpec) -> Hit:
+    score, *accounts, best, weight, _near = row[5:]
+    weights = {"lexical": float(str(weight)), "dense": how.weight("dense")}
     names: tuple[LegName, LegName] = ("lexical", "dense")
     legs = tuple(
-        Leg(name, int(str(rank)), float(str(own)), float(str(part)))
+        Leg(name, int(str(rank)), float(str(own)), float(str(part)), weight=weights[name])
         for name, (rank, own, part) in zip(names, (accounts[:3], accounts[3:]), strict=True)
         if rank is not None
     )
     total, most = float(str(score)), float(str(best))
-    return Hit(rows.document(row), total, legs, relevance=min(1.0, total / most) if most else 0.0)
+    return Hit(document, total, legs, relevance=min(1.0, total / most) if most else 0.0)

@@ -93,7 +93,8 @@ def best(connection: Connection, entry: Entry, query: str, *, k: int, offset: in
         return []
     statement, parameters = bm25(entry, terms, k=k, offset=offset, filter=filter)
     found = connection.raw.execute(statement, parameters).fetchall()
-    return [Hit(rows.document(row), float(str(row[-1]))) for row in found]
+    documents = rows.documents(found)
+    return [Hit(document, float(str(row[-1]))) for row, document in zip(found, documents, strict=True)]
 
 
 def terms_of(connection: Connection, entry: Entry, query: str) -> list[str]:

@@ -123,4 +123,5 @@ def may_have_missed(connection: Connection, entry: Entry) -> bool:
 
 def _hits(metric: Metric, found: Sequence[tuple[object, ...]]) -> list[Hit]:
     base = 1.0 if metric is Metric.COSINE else 0.0
-    return [Hit(rows.document(row), base - float(str(row[-1]))) for row in found]
+    documents = rows.documents(found)
+    return [Hit(document, base - float(str(row[-1]))) for row, document in zip(found, documents, strict=True)]

@@ -52,9 +52,15 @@ def _evaluate() -> None:
 
 
 def _weights() -> None:
-    from benchmarks.bundled_model import report
+    from benchmarks.bundled_model import weighing
 
-    report.choose_weights()
+    weighing.measure_weights()
+
+
+def _search() -> None:
+    from benchmarks.bundled_model import weighing
+
+    weighing.search_weights()
 
 
 def _card() -> None:
@@ -71,6 +77,7 @@ STEPS: Mapping[str, Callable[[], None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "weights": _weights,
+    "search": _search,
     "card": _card,
 }
 ALL = ("fetch", "pairs", "tokens", "teach", "train", "evaluate", "card")

@@ -29,7 +29,8 @@ _SHIPPED = """\
 The shipped weights: the plan "bag" ran on 297,531 pairs from 543 packages (those of the list's first half), at first
 with 6,000 steps in view and from step 1,450 on with 4,500, its documents not thinned; "tune" ran on all pairs above.
 Weights to go back by (blend) were chosen by looking at cosqa, zh_pydoc, pyhow_zh, mbpp_zh, lancet_go and held_packages,
-and the lexical weights by all sets of the table: those choices, though not the weights, have seen the evaluation sets.
+and the lexical weights by all sets of the table and some of prose: those choices, though not the weights, have seen the
+evaluation sets.
 """
 
 
@@ -178,6 +179,6 @@ def _limits() -> str:
 - It was trained on Python first, and on some Java, Go and PHP; on Chinese and English. Queries in other languages find
   little beyond shared words: the table's ja, ru, es, de, fr, ko and pt rows say how little, and hybrid search leans on
   keywords there.
-- General passages, long documents and questions about facts are not its field.
+- General passages, long documents and questions about facts are not its field: hybrid search leans on keywords there.
 - A text without any letter or digit gets a fixed vector.
 """

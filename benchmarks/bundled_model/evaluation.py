@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from benchmarks.bundled_model.places import Row, cache, read_rows, shared_data
 from qvec.evaluation import metrics
-from qvec.lexical import idf, term_frequencies, term_score, tokens
+from qvec.fusion import FusionSpec, standings
+from qvec.lexical import idf, query_terms, term_frequencies, term_score
+from qvec.ranking import WINDOW
 
-DEPTH = 100
-# How many hits of each leg a search for ten fuses: `qvec.ranking.START`.
-FUSED = 50
+DEPTH = WINDOW
 Vectors = NDArray[np.float32]
 Run = list[list[tuple[int, float]]]
 SMALL_GRADE = 1
@@ -104,27 +104,26 @@ def lexical_run(task: Task) -> Run:
     run: Run = []
     for query in task.queries:
         scores: Counter[int] = Counter()
-        for term, times in Counter(tokens(query)).items():
+        for term in query_terms(query):
             found = postings.get(term, [])
-            weight = times * idf(len(lengths), len(found))
+            weight = idf(len(lengths), len(found))
             for i, count in found:
                 scores[i] += weight * term_score(count, lengths[i], average)
         run.append(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:DEPTH])
     return run
 
 
-def fused_run(task: Task, dense: Run, lexical: Run, weight: Callable[[str], float]) -> Run:
-    """Fuse two runs by reciprocal rank (constant 60), the lexical leg weighted by its query."""
+def fused_run(task: Task, dense: Run, lexical: Run, how: Callable[[str], FusionSpec]) -> Run:
+    """Fuse two runs as a search does, each query as `how` says."""
     run: Run = []
     for query, left, right in zip(task.queries, dense, lexical, strict=True):
-        share = weight(query)
-        scores: Counter[int] = Counter()
-        for rank, (i, _) in enumerate(left[:FUSED], 1):
-            scores[i] += 1 / (60 + rank)
-        for rank, (i, _) in enumerate(right[:FUSED], 1):
-            scores[i] += share / (60 + rank)
-        run.append(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:DEPTH])
+        found = standings({"lexical": _named(right), "dense": _named(left)}, how(query), first=DEPTH)
+        run.append([(int(each.id), each.score) for each in found])
     return run
+
+
+def _named(hits: Sequence[tuple[int, float]]) -> list[tuple[str, float]]:
+    return [(f"{i:09}", score) for i, score in hits]
 
 
 def measure(task: Task, run: Run) -> dict[str, float]:

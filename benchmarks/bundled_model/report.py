@@ -1,4 +1,4 @@
-"""Measure the shipped model beside BM25 and all-MiniLM-L6-v2, and choose the lexical leg's weights."""
+"""Measure the shipped model beside BM25 and all-MiniLM-L6-v2."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.bundled_model.evaluation import (
+    DEPTH,
     Run,
     Task,
     Vectors,
@@ -24,14 +25,14 @@ from benchmarks.bundled_model.evaluation import (
     load_tasks,
     measure,
 )
-from benchmarks.bundled_model.places import REPO, RESULTS, Row, cache
+from benchmarks.bundled_model.places import REPO, RESULTS, Row, cache, read_rows
 from benchmarks.bundled_model.standard_library import source_tasks, ten
 from qvec.embedders.bundled import DIMS, BundledEmbedder
-from qvec.lexical_weight import WEIGHTS, QueryKind, lexical_weight, query_kind
+from qvec.fusion import FusionSpec
+from qvec.lexical_weight import weighed
 
 # The length that all-MiniLM-L6-v2 was trained on; it was run at no more here.
 MINILM_WINDOW = 128
-GRID = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,13 @@ def evaluate() -> None:
         "python": platform.python_version(), "model": model.revision, "seed": 0,
         "command": "python -m benchmarks.bundled_model evaluate",
     }  # fmt: skip
-    rows = [head, {"kind": "speed", **speed(model)}]
+    rows = [head, _known_speed() if "QVEC_WITHOUT_SPEED" in os.environ else {"kind": "speed", **speed(model)}]
     for task in [*load_tasks(), *source_tasks()]:
-        legs = _legs(task, model)
+        legs = legs_of(task, model)
         row: Row = {"kind": "set", "set": task.name, "queries": len(task.queries), "documents": len(task.documents)}
         row["bundled"] = measure(task, legs.dense)
         row["bm25"] = measure(task, legs.lexical)
-        row["hybrid"] = measure(task, fused_run(task, legs.dense, legs.lexical, lexical_weight))
+        row["hybrid"] = measure(task, fused_run(task, legs.dense, legs.lexical, _how))
         if "QVEC_WITHOUT_MINILM" not in os.environ or _is_kept("minilm", task.documents):
             row["minilm"] = measure(task, dense_run(_minilm(task.queries), _minilm(task.documents)))
         if task.name in ("pyhow_zh/zh", "cosqa/test", "held_packages/en"):
@@ -69,6 +70,15 @@ def evaluate() -> None:
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / "bundled_model.jsonl").open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def _known_speed() -> Row:
+    """Read the speed of an earlier run of the same model: on a machine that others use it says nothing."""
+    return next(row for row in read_rows(RESULTS / "bundled_model.jsonl") if row["kind"] == "speed")
+
+
+def _how(query: str) -> FusionSpec:
+    return weighed(FusionSpec(), query)
 
 
 def speed(model: BundledEmbedder) -> Row:
@@ -91,59 +101,14 @@ def speed(model: BundledEmbedder) -> Row:
     return result
 
 
-def choose_weights() -> None:
-    """Search the lexical weights on a grid: never far below the better leg on any set first, then the best mean."""
-    model = BundledEmbedder()
-    every = [_worths(_legs(task, model)) for task in [*load_tasks(), *source_tasks()]]
-    best = dict(WEIGHTS)
-    for _ in range(4):
-        for kind in QueryKind:
-            best[kind] = max(GRID, key=lambda value, kind=kind: _gain(every, best | {kind: value}))
-    print(round(_gain(every, best), 4), {kind.value: value for kind, value in best.items()})
-    for worths in every:
-        gain = worths.fused(best) - worths.better
-        print(f"{worths.name:24} better leg {worths.better:.3f} hybrid {gain:+.3f}")
-
-
-@dataclass(frozen=True, slots=True)
-class Worths:
-    """Hold one task's mean reciprocal ranks: of the better leg, and summed for each kind of query and each weight."""
-
-    name: str
-    better: float
-    queries: int
-    sums: dict[QueryKind, dict[float, float]]
-
-    def fused(self, weights: dict[QueryKind, float]) -> float:
-        """Average over the queries, each at its kind's weight."""
-        return sum(sums[weights[kind]] for kind, sums in self.sums.items()) / self.queries
-
-
-def _worths(legs: Legs) -> Worths:
-    task = legs.task
-    better = max(measure(task, run)["mrr@10"] for run in (legs.dense, legs.lexical))
-    kinds = [query_kind(query) for query in task.queries]
-    sums: dict[QueryKind, dict[float, float]] = {kind: dict.fromkeys(GRID, 0.0) for kind in set(kinds)}
-    for value in GRID:
-        fused = fused_run(task, legs.dense, legs.lexical, lambda _, value=value: value)
-        for kind, hits, relevant in zip(kinds, fused, task.relevant, strict=True):
-            rank = next((rank for rank, (i, _) in enumerate(hits[:10], 1) if i in relevant), None)
-            sums[kind][value] += 1 / rank if rank else 0.0
-    return Worths(task.name, better, len(task.queries), sums)
-
-
-def _gain(every: list[Worths], weights: dict[QueryKind, float]) -> float:
-    gains = [worths.fused(weights) - worths.better for worths in every]
-    return sum(gain + 8 * min(0.0, gain + 0.008) for gain in gains) / len(gains)
-
-
-def _legs(task: Task, model: BundledEmbedder) -> Legs:
+def legs_of(task: Task, model: BundledEmbedder) -> Legs:
+    """Rank one task's documents by each leg, or read what was ranked before."""
     documents = _kept(f"bundled-{model.revision}", task.documents, model.encode_document)
     return Legs(task, dense_run(model.encode_query(task.queries), documents), _lexical(task))
 
 
 def _lexical(task: Task) -> Run:
-    path = cache() / "runs" / f"bm25-{_mark([*task.documents, *task.queries])}.json"
+    path = cache() / "runs" / f"bm25-{DEPTH}-{_mark([*task.documents, *task.queries])}.json"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(lexical_run(task)), encoding="utf-8")

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Rows = list[dict[str, object]]
 # Texts in the short set, and the seconds that a stage may take, per shape.
 TEXTS = {"small": 32, "0.6B": 8192, "4B": 2048, "8B": 1024}
-SECONDS = {"check": 30, "short": 90, "levers": 90, "long": 45, "latency": 20}
+SECONDS = {"check": 30, "short": 120, "levers": 90, "long": 45, "latency": 20}
 
 
 def main() -> None:
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     end = time.monotonic() + options.seconds
+    options.deadline = end
     trial = options.device == "cpu"
     options.shapes = ["small"] if trial else options.shapes
     options.dtype = "float32" if trial else "bfloat16"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,12 +21,15 @@ def qvec_way(place: Path, *, device: str, dtype: str, levers: Levers | None = No
     return embedder.encode_document
 
 
-def sentence_ways(place: Path, sizes: Sequence[int], *, device: str, dtype: str) -> dict[str, Way]:
+def sentence_ways(
+    place: Path, sizes: Sequence[int], *, device: str, dtype: str, attention: str = "sdpa"
+) -> dict[str, Way]:
     """Embed by sentence-transformers, at its default batch size and at others."""
     import torch
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(place), device=device, model_kwargs={"dtype": getattr(torch, dtype)})
+    kwargs = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
+    model = SentenceTransformer(str(place), device=device, model_kwargs=kwargs)
 
     def way(size: int) -> Way:
         return lambda texts: model.encode(
@@ -33,6 +37,31 @@ def sentence_ways(place: Path, sizes: Sequence[int], *, device: str, dtype: str)
         )
 
     return {f"sentence-transformers batch {size}": way(size) for size in sizes}
+
+
+def tuned_sentence_ways(place: Path, sizes: Sequence[int], *, device: str, dtype: str) -> dict[str, Way]:
+    """Embed by sentence-transformers as its best on CUDA: without cuDNN's attention, and flattened where it can be.
+
+    cuDNN plans attention anew for each shape of a batch. Flattening needs the package flash-attn.
+    """
+    import torch
+
+    def without_cudnn(way: Way) -> Way:
+        def embed(texts: Sequence[str]) -> np.ndarray:
+            torch.backends.cuda.enable_cudnn_sdp(False)
+            try:
+                return way(texts)
+            finally:
+                torch.backends.cuda.enable_cudnn_sdp(True)
+
+        return embed
+
+    padded = sentence_ways(place, sizes, device=device, dtype=dtype)
+    ways = {f"{name} without cuDNN": without_cudnn(way) for name, way in padded.items()}
+    if find_spec("flash_attn") is not None and dtype != "float32":
+        flat = sentence_ways(place, sizes, device=device, dtype=dtype, attention="flash_attention_2")
+        ways |= {f"{name} flattened": way for name, way in flat.items()}
+    return ways
 
 
 def plain_way(place: Path, size: int, *, device: str, dtype: str) -> Way:

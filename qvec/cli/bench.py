@@ -31,7 +31,7 @@ def bench() -> None:
 @click.option("--mean-tokens", type=click.IntRange(min=6), default=120, show_default=True, help="Of generated texts.")
 @click.option("--most-tokens", type=click.IntRange(min=6), default=1024, show_default=True, help="Of generated texts.")
 @click.option("--device", help="cpu, cuda, cuda:1 or mps. Default: the best there is.")
-@click.option("--dtype", help="float32, bfloat16, float16 or fast. Default: what suits the device.")
+@click.option("--dtype", help="float32, bfloat16 or float16. Default: what suits the device.")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens in a batch. Default: what suits the device.")
 @click.option("--peak", type=click.FloatRange(min=0, min_open=True), help="The device's peak, TFLOP/s.")
 @click.option("--passes", type=click.IntRange(min=1), default=2, show_default=True, help="Passes; the fastest counts.")

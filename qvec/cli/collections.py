@@ -50,7 +50,8 @@ def describe(name: str, layout: str | None, backend: str | None, as_json: bool) 
         return
     passport = facts.pop("passport") or {}
     index = facts.pop("index")
-    for key, value in {**facts, "index": index["kind"], **passport}.items():
+    analyzer = facts.pop("analyzer") or "none: qvec's own tokens"
+    for key, value in {**facts, "index": index["kind"], "analyzer": analyzer, **passport}.items():
         click.echo(f"{key.replace('_', ' '):<16} {value}")
 
 

@@ -56,6 +56,7 @@ def evaluate(
     in each database under a name of its own, which is dropped in the end. --backend, --model, --dim, --mode and -k may
     be given several times.
     """
+    from qvec.evaluation.conclusions import conclusions
     from qvec.evaluation.grid import evaluate as over_grid
     from qvec.evaluation.plot import check_picture, draw
     from qvec.evaluation.sets import read_set
@@ -81,10 +82,15 @@ def evaluate(
     else:
         found = _existing(judged, collection, backends, models, dims, modes or _MODES, ks, instruction, rerank)
     rows = _told(found, ks, as_json=as_json)
+    metric = f"ndcg@{max(ks)}"
     if plot is not None:
-        draw(rows, f"ndcg@{max(ks)}", plot)
+        draw(rows, metric, plot)
+    told = conclusions(rows, metric)
     if as_json:
-        write_json({"set": judged.name, "queries": len(judged.queries), "rows": [asdict(row) for row in rows]})
+        form = {"set": judged.name, "queries": len(judged.queries), "rows": [asdict(row) for row in rows]}
+        write_json({**form, "conclusions": told})
+    else:
+        click.echo("\n".join(["", *told]))
 
 
 def _existing(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,10 +27,11 @@ from qvec.cli.migrate_sync import sync
 from qvec.cli.migrate_verify import undo as undo_command
 from qvec.cli.migrate_verify import verify as verify_command
 from qvec.cli.options import database_options, model_options
+from qvec.cli.plan_lines import plan_lines
 from qvec.cli.stopping import by_batches
 
 if TYPE_CHECKING:
-    from qvec.migrate import CopyJob, Plan
+    from qvec.migrate import CopyJob
 
 
 @click.group()
@@ -146,7 +146,7 @@ def plan(
         sample=sample,
         seconds=seconds,
     )
-    tell(asdict(found), _plan_lines(found), as_json=as_json)
+    tell(asdict(found), plan_lines(found), as_json=as_json)
 
 
 @migrate.command()
@@ -232,20 +232,3 @@ def detach(url: str, collection: str, dry_run: bool, as_json: bool) -> None:
 
 
 migrate.add_command(sync)
-
-
-def _plan_lines(found: Plan) -> Iterable[str]:
-    mean, longest = found.characters
-    yield f"{found.source}: {found.rows:,} rows, {found.bad:,} of them bad; {found.sampled:,} sampled"
-    for key, value in found.facts.items():
-        yield f"  {key}: {value}"
-    yield f"  texts of {mean:,.0f} characters, the longest sampled {longest:,}; {found.cut:.1%} over the model's window"
-    rate = f"{found.tokens_per_second:,.0f} a second here: {found.hours:,.2f} hours"
-    yield f"{found.model}: {found.tokens:,} tokens, {rate}"
-    if found.cost is not None:
-        yield f"  at the price given: {found.cost:,.2f}"
-    yield f"{'dim':>6} {'float32':>16} {'+ HNSW':>16} {'halfvec':>16} {'+ HNSW':>16}   bytes"
-    for item in found.storage:
-        indexes = [f"{size:,}" if size is not None else "-" for size in (item.float32_index, item.halfvec_index)]
-        yield f"{item.dim:>6} {item.float32:>16,} {indexes[0]:>16} {item.halfvec:>16,} {indexes[1]:>16}"
-    yield from (f"warning: {line}" for line in found.warnings)

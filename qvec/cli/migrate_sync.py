@@ -29,7 +29,7 @@ _SHOWN = 10
     metavar="SECONDS",
     help="With --follow, look so often.",
 )
-@click.option("--status", is_flag=True, help="Only say what is queued and what has failed.")
+@click.option("--status", "--dry-run", "status", is_flag=True, help="Only say what is queued and what has failed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document for each look.")
 def sync(url: str, collection: str, follow: bool, every: float, status: bool, as_json: bool) -> None:
     """Bring the vectors of rows that were written since the attach up to date; several may run at once."""

@@ -116,5 +116,7 @@ def _legs(hit: Hit) -> str:
 def _leg(leg: Leg) -> str:
     if leg.note.startswith("not "):
         return f"{leg.name} {leg.note}"
-    note = f" ({leg.note})" if leg.note else ""
+    said = [f"weight {leg.weight:.3g}"] if leg.weight != 1 else []
+    said += [leg.note] if leg.note else []
+    note = f" ({', '.join(said)})" if said else ""
     return f"{leg.name} #{leg.rank}, score {leg.score:.4f}, adds {leg.contribution:.4f}{note}"

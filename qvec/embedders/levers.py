@@ -17,7 +17,8 @@ class Levers:
         pinned: copy to a GPU from pinned memory, without waiting.
         compiled: let torch compile a layer, once, which takes seconds and pays for large batches.
         graphs: replay small batches as CUDA graphs.
-        float8: multiply in float8 on Ada and Hopper; the one lever that changes vectors.
+        float8: multiply in float8 on Ada and Hopper; changes vectors.
+        int8: multiply in int8 on a CPU without bfloat16 instructions; changes vectors.
     """
 
     packed: bool = True
@@ -28,6 +29,7 @@ class Levers:
     compiled: bool = False
     graphs: bool = False
     float8: bool = False
+    int8: bool = False
 
 
 def default_levers(device: str) -> Levers:

@@ -11,7 +11,7 @@ from qvec.embedders.model_folder import ModelFolder
 from qvec.embedders.weights import parameter_count
 from qvec.errors import ConfigError, EmbeddingError, MissingDriverError
 
-DTYPES = ("float32", "bfloat16", "float16", "fast")
+DTYPES = ("float32", "bfloat16", "float16")
 _FAST_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
 _NEEDED = ("torch", "transformers", "safetensors")
 # Heads that no pooling reads; checkpoints often come without them.
@@ -58,13 +58,14 @@ def choose_device(asked: str | None) -> Any:
     return device
 
 
-def choose_dtype(asked: str | None, device: Any) -> Any:
+def choose_dtype(asked: str | None, device: Any, *, cpuinfo: Path = Path("/proc/cpuinfo")) -> Any:
     """Return the torch dtype of the weights.
 
     Args:
-        asked: one of `DTYPES`; ``"fast"`` takes bfloat16 on a CPU with instructions for it; None takes bfloat16 on a
-            CUDA device that has it, and otherwise float32, because float16 overflows in Qwen3.
+        asked: one of `DTYPES`; None takes bfloat16 on a CUDA device or CPU with instructions for it, and otherwise
+            float32, because float16 overflows in Qwen3.
         device: a torch device.
+        cpuinfo: where Linux tells what its CPU can do.
 
     Raises:
         ConfigError: no such dtype.
@@ -73,11 +74,11 @@ def choose_dtype(asked: str | None, device: Any) -> Any:
 
     if asked is not None and asked not in DTYPES:
         raise ConfigError(f"dtype {asked!r} is unknown: take {', '.join(DTYPES)}")
-    if asked is not None and asked != "fast":
+    if asked is not None:
         return getattr(torch, asked)
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
-    if asked == "fast" and device.type == "cpu" and multiplies_bfloat16(Path("/proc/cpuinfo")):
+    if device.type == "cpu" and multiplies_bfloat16(cpuinfo):
         return torch.bfloat16
     return torch.float32
 

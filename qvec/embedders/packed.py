@@ -15,7 +15,7 @@ from qvec.embedders.forward import Forward
 from qvec.embedders.graphs import Graphs
 from qvec.embedders.levers import Levers
 from qvec.embedders.packing import Packed, pack, packed_batches
-from qvec.embedders.products import product, product_onto, rows_of, to_float8
+from qvec.embedders.products import product, product_onto, rows_of, to_float8, to_int8
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -215,10 +215,11 @@ class PackedForward(Forward):
             gate_up=_fused([feed.gate_proj, feed.up_proj]),
             down=feed.down_proj.weight,
         )
-        if not self._levers.float8:
+        rounded = to_float8 if self._levers.float8 else to_int8 if self._levers.int8 else None
+        if rounded is None:
             return taken
         matrices = (taken.qkv, taken.out, taken.gate_up, taken.down)
-        qkv, out, gate_up, down = (to_float8(matrix) for matrix in matrices)
+        qkv, out, gate_up, down = (rounded(matrix) for matrix in matrices)
         return taken._replace(qkv=qkv, out=out, gate_up=gate_up, down=down)
 
 

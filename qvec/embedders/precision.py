@@ -54,6 +54,18 @@ def calibrate(vectors: Vectors) -> Calibration:
     return Calibration(rows.min(axis=0), rows.max(axis=0))
 
 
+def check_precision(precision: str, calibration: Calibration | None) -> None:
+    """Check what `quantize` will be asked, before time is spent on vectors.
+
+    Raises:
+        InvalidInputError: the precision is unknown, or int8 has no calibration.
+    """
+    if precision not in PRECISIONS:
+        raise InvalidInputError(f"precision {precision!r} is unknown: take {', '.join(PRECISIONS)}")
+    if precision == "int8" and calibration is None:
+        raise InvalidInputError("int8 needs a calibration: calibrate(vectors of texts like those to be embedded)")
+
+
 def quantize(vectors: Vectors, precision: str, *, calibration: Calibration | None = None) -> npt.NDArray[np.generic]:
     """Write vectors in another precision.
 
@@ -70,6 +82,7 @@ def quantize(vectors: Vectors, precision: str, *, calibration: Calibration | Non
         InvalidInputError: the precision is unknown, int8 has no calibration or one of another dim, or the vectors are
             no matrix of finite floats, or beyond float16.
     """
+    check_precision(precision, calibration)
     rows = _checked(vectors)
     if precision == "float32":
         return rows
@@ -77,11 +90,9 @@ def quantize(vectors: Vectors, precision: str, *, calibration: Calibration | Non
         if len(rows) and np.abs(rows).max() > np.finfo(np.float16).max:
             raise InvalidInputError("a component is beyond float16, whose largest number is 65504: take float32")
         return rows.astype(np.float16)
-    if precision == "int8":
+    if calibration is not None and precision == "int8":
         return _int8(rows, calibration)
-    if precision == "binary":
-        return (np.packbits(rows > 0, axis=-1) ^ 128).view(np.int8)
-    raise InvalidInputError(f"precision {precision!r} is unknown: take {', '.join(PRECISIONS)}")
+    return (np.packbits(rows > 0, axis=-1) ^ 128).view(np.int8)
 
 
 def restore(codes: npt.NDArray[np.int8], calibration: Calibration) -> Vectors:
@@ -94,13 +105,12 @@ def restore(codes: npt.NDArray[np.int8], calibration: Calibration) -> Vectors:
         raise InvalidInputError(f"codes are {codes.dtype} {codes.shape}, not int8 (n, {len(calibration.low)})")
     # The last bucket is a single point, the range's end.
     middle = np.minimum(codes.astype(np.float32) + np.float32(128.5), np.float32(_STEPS))
-    rows: Vectors = calibration.low + middle * calibration.steps
+    # Not by `steps`, whose 1 for a component that never changes would move it.
+    rows: Vectors = calibration.low + middle * ((calibration.high - calibration.low) / np.float32(_STEPS))
     return rows
 
 
-def _int8(rows: Vectors, calibration: Calibration | None) -> npt.NDArray[np.int8]:
-    if calibration is None:
-        raise InvalidInputError("int8 needs a calibration: calibrate(vectors of texts like those to be embedded)")
+def _int8(rows: Vectors, calibration: Calibration) -> npt.NDArray[np.int8]:
     if rows.shape[1] != len(calibration.low):
         raise InvalidInputError(f"vectors have {rows.shape[1]} components, the calibration {len(calibration.low)}")
     buckets = np.clip(np.floor((rows - calibration.low) / calibration.steps), 0, _STEPS)

@@ -19,7 +19,7 @@ from qvec.embedders.loading import choose_device, choose_dtype, load_model, requ
 from qvec.embedders.model_folder import ModelFolder, read_folder
 from qvec.embedders.packed import PackedForward, can_pack
 from qvec.embedders.pooling import POOLINGS
-from qvec.embedders.products import has_float8
+from qvec.embedders.products import has_float8, has_int8
 from qvec.embedders.running import Runner, choose_budget
 from qvec.embedders.tokenizing import TokenWindows, load_tokenization, shared_prefix
 from qvec.embedders.weights import fingerprint
@@ -60,8 +60,8 @@ class TransformerEmbedder(Embedder):
             model: a folder, or a Hugging Face name such as ``Qwen/Qwen3-Embedding-0.6B``.
             dim: width to cut to, from 32 to the model's own; None keeps that.
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; None takes the best there is.
-            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"fast"`` (bfloat16 where the CPU multiplies it);
-                None takes bfloat16 on CUDA and float32 elsewhere.
+            dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``; None takes bfloat16 on CUDA and a CPU that multiplies
+                it (AMX, AVX512-BF16), and float32 elsewhere.
             instruction: the queries' default instruction, a preset's name or a sentence; None keeps the model's.
             pooling: ``"last"``, ``"mean"``, ``"cls"`` or ``"max"``, needed where the folder does not say, as with a
                 language model that was not made for embedding.
@@ -90,6 +90,10 @@ class TransformerEmbedder(Embedder):
         self._levers = levers or default_levers(self._device.type)
         if self._levers.float8 and not has_float8(self._device):
             raise ConfigError(f"float8 needs an Ada or Hopper GPU, and the device is {self._device}: leave it off")
+        if self._levers.int8 and not has_int8(self._device):
+            raise ConfigError(
+                f"int8 needs a CPU and a torch with oneDNN, and the device is {self._device}: leave it off"
+            )
         self._tokenize = load_tokenization(folder)
         self._dtype = choose_dtype(dtype, self._device)
         _check_budget(batch_tokens)

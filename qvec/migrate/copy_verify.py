@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from qvec.adapter import Adapter
 from qvec.documents import content_digest
 from qvec.embedder import Embedder
-from qvec.migrate.copying import CopyJob, Opened, batches
+from qvec.migrate.copying import CopyJob, Opened
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.journal import Journal
-from qvec.migrate.source import Record
+from qvec.migrate.source import Record, batches
 from qvec.migrate.verifying import Difference, Findings, Sample, Seen, VerifyReport
 from qvec.migrate.writing import Batch, Preparer
 from qvec.types import Document, Vector
@@ -44,7 +44,9 @@ def verify_copy(job: CopyJob, *, told: Callable[[Difference], None] | None = Non
             raise MigrationError(f"there is no collection {job.collection!r} to compare with")
         choice = opened.choose()
         run = _Run(opened.adapter, job.collection, journal, seen, Findings(told))
-        preparer = Preparer(opened.adapter.capabilities.max_text_bytes, choice.spec.dim, choice.embedder)
+        keeps = choice.spec.passport.long_text if choice.spec.passport else ""
+        limit = opened.adapter.capabilities.max_text_bytes
+        preparer = Preparer(limit, choice.spec.dim, choice.embedder, long_text=keeps)
         for rows in batches(opened.source.records(), _BATCH):
             copied = seen.among([f"row {row.document.id}" for row in rows if row.document])
             run.compare(rows, preparer.records(rows, {name.removeprefix("row ") for name in copied}))

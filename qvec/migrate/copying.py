@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -22,7 +21,7 @@ from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.journal import Journal
 from qvec.migrate.opening import open_source
-from qvec.migrate.source import Record, Source
+from qvec.migrate.source import Record, Source, batches
 from qvec.migrate.stated import stated_spec
 from qvec.migrate.vectors import Choice, choose
 from qvec.migrate.writing import Batch, Preparer, write
@@ -320,7 +319,7 @@ class Opened:
                 f"the collection {self.job.collection!r} is gone since the copy was broken off: use restart=True"
             )
         journal.note("made", "yes")
-        self.adapter.create_collection(choice.spec)
+        self.adapter.create_collection(choice.spec_for(self.adapter.capabilities))
 
 
 class _Run:
@@ -332,7 +331,8 @@ class _Run:
         self.journal = journal
         self.on_error = on_error
         capabilities = opened.adapter.capabilities
-        self.preparer = Preparer(capabilities.max_text_bytes, choice.spec.dim, choice.embedder)
+        keeps = choice.spec.passport.long_text if choice.spec.passport else ""
+        self.preparer = Preparer(capabilities.max_text_bytes, choice.spec.dim, choice.embedder, long_text=keeps)
         self.size = _BATCH if choice.embedder else max(1, capabilities.write_batch)
         self.read = 0
         self.pending: tuple[Batch, Future[None]] | None = None
@@ -396,10 +396,3 @@ def _identity(job: CopyJob, source: Source, choice: Choice) -> dict[str, str]:
         "fields": repr(job.fields),
         "vectors": choice.said,
     }
-
-
-def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    """Take records by the batch."""
-    iterator = iter(records)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -329,16 +330,27 @@ def _backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyPro
     connection.commit()
     report = AttachReport()
     read = 0
-    while found := page(connection, table, last):
-        last = list(found[-1].key)
-        outcome: Outcome = rows.write(connection, found, json.dumps(last))
-        report.embedded += outcome.embedded
-        report.unchanged += outcome.unchanged
-        read += len(found)
-        if progress:
-            progress(CopyProgress(read, int(total)))
+    with connection.engine.connect() as other, ThreadPoolExecutor(1, thread_name_prefix="qvec-attach") as writer:
+        pending: Future[Outcome] | None = None
+        while found := page(connection, table, last):
+            last = list(found[-1].key)
+            made = rows.prepare(connection, found)
+            _add(report, pending)
+            # Written while the next batch is read and embedded; the position goes with it, so order is kept.
+            pending = writer.submit(rows.write, other, found, made, json.dumps(last))
+            read += len(found)
+            if progress:
+                progress(CopyProgress(read, int(total)))
+        _add(report, pending)
     report.removed = rows.remove_orphans(connection)
     return report
+
+
+def _add(report: AttachReport, written: Future[Outcome] | None) -> None:
+    if written is not None:
+        outcome = written.result()
+        report.embedded += outcome.embedded
+        report.unchanged += outcome.unchanged
 
 
 def page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:

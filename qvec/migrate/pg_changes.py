@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from qvec.migrate.fields import join_id
@@ -32,7 +32,7 @@ class Claim:
     Attributes:
         keys: of the rows, each once, none of them in another worker's hands.
         tries: how often each has failed.
-        numbers: of the queue's entries.
+        numbers: of the queue's entries; `numbers_of` has those of each row.
         versions: of the rows as they were before they were read.
         is_emptied: the table was truncated.
     """
@@ -42,6 +42,19 @@ class Claim:
     numbers: list[int] = field(default_factory=list)
     versions: Mapping[Key, str | None] = field(default_factory=dict)
     is_emptied: bool = False
+    numbers_of: Mapping[Key, list[int]] = field(default_factory=dict)
+
+    def without(self, busy: Collection[Key]) -> Claim:
+        """Leave out rows, with their entries: they stay for another time."""
+        if not busy:
+            return self
+        kept = {number for key in busy for number in self.numbers_of.get(key, ())}
+        return replace(
+            self,
+            keys=[key for key in self.keys if key not in busy],
+            numbers=[number for number in self.numbers if number not in kept],
+            versions={key: value for key, value in self.versions.items() if key not in busy},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +110,8 @@ class QueuedChanges(Changes):
         # A row that was written again is another row: it begins anew.
         tries = {key: min(count for _, other, count in rows if other == key) for key in free}
         numbers = [*emptied, *(number for number, key, _ in rows if key in held)]
-        return Claim(free, tries, numbers, is_emptied=bool(emptied)) if numbers else None
+        own = {key: [number for number, other, _ in rows if other == key] for key in free}
+        return Claim(free, tries, numbers, is_emptied=bool(emptied), numbers_of=own) if numbers else None
 
     def settle(self, connection: sa.Connection, claim: Claim, again: Collection[Key]) -> None:
         """Delete the entries; those to be tried again come back with a later date."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _EMPTY, _TOO_LONG = "its text is empty or white space only", "its text is over the model's window"
+_WRITTEN = ("id", "digest", "tokens", "token_count", "zero", "embedding", "part_start", "part_length")
 LASTING = (_EMPTY, _TOO_LONG)
 """Reasons that only another text can take away."""
 
@@ -71,6 +73,13 @@ class Made:
     vectors: dict[str, Vector]
     errors: dict[str, str]
 
+    def only(self, keys: Set[tuple[str, ...]]) -> Made:
+        """Leave the rows of these keys."""
+        changed = [row for row in self.changed if row.key in keys]
+        ids = {row.id for row in changed}
+        parts = [(row, cut) for row, cut in self.parts if row.key in keys]
+        return Made(changed, parts, self.vectors, {key: why for key, why in self.errors.items() if key in ids})
+
 
 class Rows:
     """Writes the rows of one attached table; a batch is one transaction with the position that it reaches."""
@@ -86,19 +95,46 @@ class Rows:
         """The statement that writes a row's vector and tokens."""
         return self._update() if self.table.in_table else self._insertion()
 
-    def write(self, connection: sa.Connection, rows: Sequence[Row], position: str) -> Outcome:
-        """Bring the vectors of these rows up to date and note how far the backfill is, all in one transaction."""
+    def prepare(self, connection: sa.Connection, rows: Sequence[Row]) -> Made:
+        """Embed those rows whose vectors are not up to date; no transaction is open meanwhile."""
         held = self.held(connection, rows)
         connection.rollback()
-        made = self.make(rows, held)
+        return self.make(rows, held)
+
+    def write(self, connection: sa.Connection, rows: Sequence[Row], made: Made, position: str) -> Outcome:
+        """Write what was made, and note how far the backfill is."""
         with connection.begin():
-            outcome = self.store(connection, rows, made)
-            run(
-                connection,
-                "UPDATE qvec_attached SET position = %(position)s WHERE number = %(number)s",
-                {"position": position, "number": self.table.number},
-            )
+            busy = self.busy(connection, [row.key for row in made.changed])
+            free = [row for row in rows if row.key not in busy]
+            outcome = self.store(connection, free, made.only({row.key for row in free}))
+            if not busy:
+                self._note_position(connection, position)
+        for row in (row for row in rows if row.key in busy):
+            with connection.begin():
+                one = self.store(connection, [row], made.only({row.key}))
+            outcome = Outcome(outcome.embedded + one.embedded, outcome.unchanged, outcome.failed + one.failed)
+        if busy:
+            with connection.begin():
+                self._note_position(connection, position)
         return outcome
+
+    def busy(self, connection: sa.Connection, keys: Sequence[tuple[str, ...]]) -> set[tuple[str, ...]]:
+        """Lock rows that vectors are written into, and tell those that somebody else is writing.
+
+        Never waiting with rows in hand, one cannot be part of a deadlock with whoever writes to several rows at once.
+        """
+        table = self.table
+        if not table.in_table or not keys:
+            return set()
+        names = ", ".join(f"t.{key}::text" for key in table.keys)
+        select = f"SELECT ARRAY[{names}] FROM {table.source} t WHERE {table.is_among()}"
+        values = {f"key_{at}": [key[at - 1] for key in keys] for at in range(1, len(table.key) + 1)}
+        there = {tuple(key) for (key,) in run(connection, select, values)}
+        return there - {tuple(key) for (key,) in run(connection, f"{select} FOR NO KEY UPDATE SKIP LOCKED", values)}
+
+    def _note_position(self, connection: sa.Connection, position: str) -> None:
+        statement = "UPDATE qvec_attached SET position = %(position)s WHERE number = %(number)s"
+        run(connection, statement, {"position": position, "number": self.table.number})
 
     def make(self, rows: Sequence[Row], held: Mapping[str, str]) -> Made:
         """Embed those rows whose digest is not the one held; touches no database."""
@@ -236,7 +272,7 @@ class Rows:
         if not values:
             return 0, 0
         if not self.table.in_table:
-            run_many(connection, self._insertion(), values)
+            self._copy(connection, values)
             return len(values), sum(int(str(item["token_count"])) for item in values)
         count = tokens = 0
         for item in values:
@@ -246,14 +282,26 @@ class Rows:
         return count, tokens
 
     def _insertion(self) -> str:
-        keys = [f"key_{at}" for at in range(1, len(self.table.key) + 1)]
-        casts = [f"CAST(%(key_{at})s AS {kind})" for at, (_, kind) in enumerate(self.table.key, 1)]
-        return (
-            f"INSERT INTO {self.table.companion} ({', '.join(keys)}, id, digest, tokens, token_count, zero, embedding, "
-            f"part_start, part_length) VALUES ({', '.join(casts)}, %(id)s, %(digest)s, "
-            f"CAST(%(tokens)s AS tsvector), %(token_count)s, %(zero)s, CAST(%(embedding)s AS {self.table.kind}), "
-            "%(part_start)s, %(part_length)s)"
-        )
+        return f"COPY {self.table.companion} ({', '.join(self._columns())}) FROM STDIN"
+
+    def _columns(self) -> list[str]:
+        return [*(f"key_{at}" for at in range(1, len(self.table.key) + 1)), *_WRITTEN]
+
+    def _copy(self, connection: sa.Connection, values: Sequence[Mapping[str, object]]) -> None:
+        """Send rows by COPY, which SQLAlchemy has no word for."""
+        import sqlalchemy as sa
+
+        columns = self._columns()
+        driver, errors = connection.connection.driver_connection, connection.dialect.loaded_dbapi
+        assert driver is not None
+        try:
+            with driver.cursor() as cursor, cursor.copy(self._insertion()) as copy:
+                for item in values:
+                    copy.write_row([item[name] for name in columns])
+        except errors.OperationalError as exc:
+            raise sa.exc.OperationalError("COPY", None, exc) from exc
+        except errors.Error as exc:
+            raise sa.exc.DBAPIError("COPY", None, exc) from exc
 
     def _update(self) -> str:
         """Write only where the text is still the one that was embedded; who changed it meanwhile is met again."""
@@ -298,7 +346,12 @@ def totals(connection: sa.Connection, number: int, documents: int, tokens: int) 
 
 def tsvector(frequencies: Mapping[str, int]) -> str:
     """Write tokens as PostgreSQL's text form of a tsvector, equal to what the adapter writes in binary."""
-    return " ".join(f"{_quoted(token)}:{','.join(map(str, positions(count)))}" for token, count in frequencies.items())
+    return " ".join(f"{_quoted(token)}:{_places(count)}" for token, count in frequencies.items())
+
+
+@cache
+def _places(count: int) -> str:
+    return ",".join(map(str, positions(count)))
 
 
 def _quoted(token: str) -> str:
@@ -316,11 +369,16 @@ def _values(row: Row, cut: Sequence[Part], at: int, vector: Vector) -> dict[str,
         "tokens": tsvector(frequencies),
         "token_count": sum(frequencies.values()),
         "zero": not bool(np.any(vector)),
-        "embedding": str(vector.tolist()),
+        "embedding": vector_text(vector),
         "part_start": None if is_whole else start,
         "part_length": None if is_whole else len(part.text),
         "text": row.text,
     }
+
+
+def vector_text(vector: Vector) -> str:
+    """Write a vector as pgvector reads it; nine digits give float32 back whole, in half the time of repr."""
+    return f"[{','.join(['%.9g'] * len(vector))}]" % tuple(vector.tolist())
 
 
 def _pair(connection: sa.Connection, statement: str, values: Mapping[str, object]) -> tuple[int, int]:

@@ -181,6 +181,10 @@ def _work(connection: sa.Connection, rows: Rows, changes: Changes, report: SyncR
             return False
         if claim.is_emptied:
             report.deleted += rows.let_go(connection)
+        busy = rows.busy(connection, claim.keys)
+        claim = claim.without(busy)
+        if busy and not claim.keys:
+            return False
         found = _read(connection, rows, claim)
         present = {row.key for row in found}
         gone = [key for key in claim.keys if key not in present]

@@ -26,6 +26,15 @@ MAX_DIMS = {"pgvector (HNSW on vector)": 2000, "pgvector (HNSW on halfvec)": 400
 MAX_TEXT = {"Milvus": 65_535}
 """Longest text, in bytes of UTF-8."""
 
+LOCKS = (
+    "without options: ACCESS SHARE, as a SELECT takes it; nobody waits",
+    "triggers: SHARE ROW EXCLUSIVE for an instant; it waits for writers that are under way, and later ones wait for it",
+    "in_table: ACCESS EXCLUSIVE for an instant, given up after 5 s of waiting; then row locks of one batch at a time",
+    "indexes: SHARE UPDATE EXCLUSIVE (CONCURRENTLY); neither readers nor writers wait",
+)
+"""What `attach` takes; ALTER TABLE adds columns without a default, which writes no row anew."""
+
+_MAX_BITS = 64_000
 # pgvector 0.8's src/hnsw.h: an element's header with its ten heap pointers, and a vector's own.
 _PAGE, _PAGE_HEADERS, _POINTER = 8192, 24 + 8, 4
 _ELEMENT, _VECTOR, _NEIGHBOUR = 72, 8, 6
@@ -33,13 +42,19 @@ _ELEMENT, _VECTOR, _NEIGHBOUR = 72, 8, 6
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Bytes at one dim, as numbers of four bytes (``vector``) and of two (``halfvec``); the index is HNSW with m=16."""
+    """Bytes at one dim, as numbers of four bytes, of two (``halfvec``), of one, and as bits.
+
+    The index is pgvector's HNSW with m=16, which takes no int8.
+    """
 
     dim: int
     float32: int
     float32_index: int | None
     halfvec: int
     halfvec_index: int | None
+    int8: int
+    binary: int
+    binary_index: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +63,7 @@ class Plan:
 
     Attributes:
         source: for people.
-        facts: of a SQL table: product, key, indexes, permissions.
+        facts: of a SQL table: product, key, indexes, permissions, extensions.
         rows: of the source.
         bad: rows without an id or a text, of those that were read.
         sampled: rows that lengths and tokens were measured on.
@@ -56,10 +71,12 @@ class Plan:
         tokens: of all rows, from the sample's mean.
         cut: share of the sample that is over the model's window and will be cut.
         tokens_per_second: measured here.
-        hours: to embed all.
+        hours: to embed all, of the `device`.
         cost: hours times the price given; None without one.
         storage: by dim.
         warnings: what will not fit, and what this user may not do.
+        device: that the model runs on: ``cpu``, ``cuda`` ..., or ``server``.
+        locks: what an attach takes of a PostgreSQL table, and what waits for it.
     """
 
     source: str
@@ -78,6 +95,8 @@ class Plan:
     storage: list[Storage]
     warnings: list[str]
     facts: dict[str, object] = field(default_factory=dict)
+    device: str = "cpu"
+    locks: list[str] = field(default_factory=list)
 
 
 def plan(
@@ -149,6 +168,8 @@ def plan(
         storage=[storage(rows, width) for width in _dims(chosen.dim)],
         warnings=_warnings(chosen.dim, documents, facts),
         facts=facts,
+        device=_device(chosen),
+        locks=list(LOCKS) if str(facts.get("database", "")).startswith("postgresql") else [],
     )
 
 
@@ -160,6 +181,9 @@ def storage(rows: int, dim: int) -> Storage:
         hnsw_bytes(rows, dim, 4) if dim <= MAX_DIMS["pgvector (HNSW on vector)"] else None,
         rows * dim * 2,
         hnsw_bytes(rows, dim, 2) if dim <= MAX_DIMS["pgvector (HNSW on halfvec)"] else None,
+        rows * dim,
+        rows * -(-dim // 8),
+        hnsw_bytes(rows, -(-dim // 8), 1) if dim <= _MAX_BITS else None,
     )
 
 
@@ -223,10 +247,20 @@ def _warnings(dim: int, documents: Sequence[Document], facts: dict[str, object])
         share = sum(len(document.text.encode()) > limit for document in documents) / len(documents)
         if share:
             found.append(f"{share:.1%} of the texts are over {name}'s {limit:,} bytes and will be cut there")
+    extensions = facts.get("extensions")
+    if isinstance(extensions, dict) and not extensions.get("vector"):
+        found.append("this server has no pgvector: install it, or copy the table elsewhere")
     allowed = facts.get("permissions")
     if isinstance(allowed, dict):
         found += [f"this user may not {right} here" for right, is_allowed in allowed.items() if not is_allowed]
     return found
+
+
+def _device(embedder: Embedder) -> str:
+    """Tell what is measured: a remote model has an address and no device of ours."""
+    if ":http" in embedder.model_id or "@http" in embedder.model_id:
+        return "server"
+    return str(getattr(embedder, "device", "cpu")).split(":")[0]
 
 
 def _aligned(size: int) -> int:

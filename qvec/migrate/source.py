@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, TypeAlias
 
 from qvec.types import CollectionSpec, Document, Vector
@@ -56,3 +57,10 @@ class Source(Protocol):
     @abstractmethod
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    """Take records by the batch."""
+    iterator = iter(records)
+    while batch := list(islice(iterator, size)):
+        yield batch

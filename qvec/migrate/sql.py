@@ -143,12 +143,20 @@ class SqlTable(Source):
         with sql_errors(self._shown), self.engine.connect() as connection:
             found = sa.inspect(connection).get_indexes(self.table.name, schema=self.table.schema)
             version = ".".join(map(str, connection.dialect.server_version_info or ()))
-            allowed = self._permissions(connection) if self.engine.dialect.name == "postgresql" else {"SELECT": True}
+            is_postgres = self.engine.dialect.name == "postgresql"
+            allowed = self._permissions(connection) if is_postgres else {"SELECT": True}
+            # The version that is installed, or could be.
+            there = (
+                "SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = :name"
+            )
+            statement = sa.text(there).bindparams(name="vector")
+            vector = {"extensions": {"vector": connection.execute(statement).scalar()}} if is_postgres else {}
         return {
             "database": f"{self.engine.dialect.name} {version}",
             "key": list(self.fields.id),
             "indexes": {str(item["name"]): [str(column) for column in item["column_names"]] for item in found},
             "permissions": allowed,
+            **vector,
         }
 
     def _permissions(self, connection: sa.Connection) -> dict[str, bool]:

@@ -283,13 +283,13 @@ class _Table(Side):
         )
 
 
+def _written(passport: Passport | None) -> str:
+    return json.dumps(asdict(passport), sort_keys=True) if passport else ""
+
+
 def _passport(embedder: Embedder, live: Passport | None) -> Passport:
     """Write the shadow's passport: how its documents were cut and its tokens are made stays as it is."""
     if live is None:
         return passport_of(embedder)
     made = passport_of(embedder, chunker=live.chunker, long_text=live.long_text)
     return replace(made, lexical_version=live.lexical_version)
-
-
-def _written(passport: Passport | None) -> str:
-    return json.dumps(asdict(passport), sort_keys=True) if passport else ""

@@ -8,7 +8,7 @@ from qvec.embedder import Embedder
 from qvec.errors import ConfigError
 from qvec.passport import check_passport, passport_of
 from qvec.registry import DEFAULT_MODEL, load_embedder
-from qvec.types import CollectionSpec, Passport
+from qvec.types import Capabilities, CollectionSpec, Passport
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class Choice:
             model = self.spec.passport.model_id if self.spec.passport else "an unknown model"
             return f"carry the vectors of {model}, {self.spec.dim} dimensions"
         return f"embed with {self.embedder.model_id}, {self.embedder.dim} dimensions"
+
+    def spec_for(self, capabilities: Capabilities) -> CollectionSpec:
+        """Shape the target for its database: one without analyzers makes the words anew by qvec's own rules."""
+        return self.spec if capabilities.analyzers else replace(self.spec, analyzer=None)
 
 
 def choose(

@@ -57,10 +57,14 @@ class Preparer:
         max_text_bytes: longest text that the target takes.
         dim: of the target.
         embedder: makes the vectors; None: they come with the rows.
+        long_text: what the target keeps to; a migration cuts long texts into parts and does nothing else with them.
     """
 
-    def __init__(self, max_text_bytes: int | None, dim: int, embedder: Embedder | None) -> None:
+    def __init__(
+        self, max_text_bytes: int | None, dim: int, embedder: Embedder | None, *, long_text: str = "chunk"
+    ) -> None:
         self._limit = max_text_bytes
+        self._long_text = long_text or "chunk"
         self._dim = dim
         self._embedder = embedder
 
@@ -104,6 +108,11 @@ class Preparer:
         if not fault and self._embedder is None and (row.vector is None or row.vector.shape != (self._dim,)):
             found = "no vector" if row.vector is None else f"a vector of {len(row.vector)} numbers, not {self._dim}"
             fault = f"it has {found}"
+        if not fault and self._embedder is not None and self._long_text != "chunk" and not self.fits(document):
+            fault = (
+                f"its text is over the model's window, and the target keeps to long_text={self._long_text!r}, which a "
+                "migration cannot do: index this row with Collection.index"
+            )
         if fault:
             batch.errors[row.place] = fault
             return []

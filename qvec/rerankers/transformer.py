@@ -55,8 +55,8 @@ class TransformerReranker(Reranker):
         Args:
             model: a folder, or a Hugging Face name such as ``Qwen/Qwen3-Reranker-0.6B``.
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; None takes the best there is.
-            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"fast"``; None takes bfloat16 on CUDA and float32
-                elsewhere.
+            dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``; None takes bfloat16 on CUDA and a CPU that multiplies
+                it, and float32 elsewhere.
             instruction: the default instruction, a preset's name or a sentence; None takes Qwen's own.
             max_tokens: longest pair; longer documents are cut, and their notes say so.
             batch_tokens: most tokens in one forward pass, padding included; None suits the device.

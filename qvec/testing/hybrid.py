@@ -9,6 +9,7 @@ import pytest
 
 from qvec.adapter import Adapter, SupportsHybrid
 from qvec.errors import CollectionNotFoundError, InvalidInputError
+from qvec.evidence import Evidence
 from qvec.filters import Compare, Filter, Op
 from qvec.fusion import FusionSpec, fuse
 from qvec.memory import MemoryAdapter
@@ -23,6 +24,9 @@ FUSIONS = {
     "rrf, one leg of no weight": FusionSpec(weights={"lexical": 0.0}),
     "min-max": FusionSpec(method="linear", weights={"dense": 0.7, "lexical": 0.3}),
     "z-score": FusionSpec(method="linear", scaling="z-score"),
+    "evidence": FusionSpec(evidence=Evidence(base=-1.0, lead=2.0, points=0.1, drop=1.5), weights={"dense": 0.8}),
+    "evidence at its bounds": FusionSpec(evidence=Evidence(base=0.0, points=1e3, drop=1e6, least=0.02, most=30.0)),
+    "min-max by evidence": FusionSpec(method="linear", evidence=Evidence(base=0.0, lead=-1.0, drop=1.0)),
 }
 _CHINESE = Compare("lang", Op.EQ, "zh")
 _TOLERANCE = 2e-3
@@ -156,5 +160,5 @@ def _close(hits: list[Hit]) -> bool:
 
 
 def _numbers(hit: Hit) -> list[float]:
-    legs = [number for leg in hit.legs for number in (leg.rank, leg.score, leg.contribution)]
+    legs = [number for leg in hit.legs for number in (leg.rank, leg.score, leg.contribution, leg.weight)]
     return [hit.score, hit.relevance, *legs]

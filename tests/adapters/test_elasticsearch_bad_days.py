@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import pytest
+from qvec_elasticsearch import schema
 from qvec_elasticsearch.load import MAX_BYTES, Patience
 
 from qvec.adapter import Adapter
@@ -29,6 +31,7 @@ from tests.adapters.elasticsearch_secured import Secured, secured_node
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """The first test may have to fetch the server."""
 
+Answer = TypeVar("Answer")
 WORDS = ["zq" + "".join(letters) for letters in product("abcdefghij", repeat=5)]
 
 
@@ -59,6 +62,24 @@ def rows(count: int) -> np.ndarray:
 def settings(adapter: Adapter, name: str, **given: object) -> None:
     with adapter._connection.use() as client:
         client.indices.put_settings(index=f"qvec_{name}", settings=given)
+
+
+def refusal(adapter: Adapter, name: str) -> str:
+    """What the server says to a write that it refuses; empty when it takes it."""
+    try:
+        adapter.upsert(name, [Document("b", "a late one")], rows(1))
+    except BackendError as exc:
+        return str(exc)
+    return ""
+
+
+def waited(ask: Callable[[], Answer]) -> Answer:
+    """Ask until the answer is true."""
+    end = time.monotonic() + 60
+    while not (answer := ask()):
+        assert time.monotonic() < end, "nothing happened in a minute"
+        time.sleep(0.5)
+    return answer
 
 
 def rejected(adapter: Adapter) -> int:
@@ -117,6 +138,29 @@ class TestWrites:
         adapter.upsert(name, [Document("a", "text")], rows(1))
         adapter.refresh(name)
         assert adapter.count(name) == 1
+
+    def test_a_disk_past_its_flood_stage_takes_no_writes_still_answers_and_recovers(
+        self, secured: Secured, name: str
+    ) -> None:
+        """The node itself puts the block on and takes it off, at its next look at the disk."""
+        opened = open_adapter(secured.uri())
+        opened.upsert(name, [Document("a", "before the flood")], rows(1))
+        opened.refresh(name)
+        watermark = "cluster.routing.allocation.disk"
+        flood = {f"{watermark}.watermark.{stage}": "999999gb" for stage in ("low", "high", "flood_stage")}
+        flood |= {f"{watermark}.threshold_enabled": "true", "cluster.info.update.interval": "10s"}
+        client = opened._connection.client
+        client.cluster.put_settings(persistent=flood)
+        try:
+            said = waited(lambda: refusal(opened, name))
+            assert "free disk space" in said
+            assert [hit.id for hit in opened.search_lexical(name, ["flood"], k=5)[0]] == ["a"]
+        finally:
+            client.cluster.put_settings(persistent={key: "false" if "threshold" in key else None for key in flood})
+        waited(lambda: not refusal(opened, name))
+        opened.refresh(name)
+        assert [hit.id for hit in opened.search_lexical(name, ["late"], k=5)[0]] == ["b"]
+        opened.close()
 
     def test_what_is_too_large_for_the_server_is_halved_until_it_fits(self, adapter: Adapter, name: str) -> None:
         documents = [Document(f"d{n}", "some words " * 50_000) for n in range(12)]
@@ -202,7 +246,11 @@ class TestWrites:
                 restarting.start()
             adapter.upsert(name, documents[start : start + 50], vectors[start : start + 50])
         restarting.join()
+        with adapter._connection.use() as client:
+            assert schema.find(client, name).restore
         adapter.refresh(name)
+        with adapter._connection.use() as client:
+            assert not schema.find(client, name).restore
         assert adapter.count(name) == len(documents)
         found = [document for batch in adapter.scan(name) for document in batch.documents]
         assert sorted(found, key=lambda document: document.id) == documents

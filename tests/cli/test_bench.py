@@ -26,7 +26,20 @@ def texts(tmp_path: Path) -> Path:
 
 def test_a_report_tells_speed_share_of_the_peak_padding_and_stages(qvec, tmp_path):
     folder = write_qwen3(tmp_path / "qwen3")
-    arguments = ["--n", "6", "--mean-tokens", "20", "--most-tokens", "40", "--device", "cpu", "--no-compare", "--json"]
+    arguments = [
+        "--n",
+        "6",
+        "--mean-tokens",
+        "20",
+        "--most-tokens",
+        "40",
+        "--device",
+        "cpu",
+        "--no-compare",
+        "--dtype",
+        "float32",
+        "--json",
+    ]
     report = json.loads(qvec("bench", "embed", "--model", folder, *arguments).stdout)
     (run,) = report["runs"]
     assert (run["name"], run["texts"], run["padding"]) == ("qvec", 6, 0)

@@ -28,8 +28,9 @@ def test_a_table_has_a_line_a_mode(qvec, judged):
     lines = result.stdout.splitlines()
     assert lines[0] == "tiny: 1 queries, 2 documents"
     assert lines[1].split()[:4] == ["mode", "recall@1", "ndcg@1", "mrr@1"]
-    assert [line.split()[0] for line in lines[2:]] == ["dense", "lexical", "hybrid"]
+    assert [line.split()[0] for line in lines[2:5]] == ["dense", "lexical", "hybrid"]
     assert lines[3].split()[1:7] == ["1.0000"] * 6
+    assert lines[5:] == ["", "Hybrid adds +0.0000 to dense and +0.0000 to lexical in ndcg@2 at 256 dims."]
 
 
 def test_json_has_a_row_for_each_backend_dim_and_mode(qvec, judged):
@@ -39,6 +40,7 @@ def test_json_has_a_row_for_each_backend_dim_and_mode(qvec, judged):
         ("memory", 32), ("faiss", 32), ("memory", 64), ("faiss", 64),
     ]  # fmt: skip
     assert set(found["rows"][0]["figures"]) == {"recall@10", "ndcg@10", "mrr@10"}
+    assert [each.split(" dims")[0].rpartition(" ")[2] for each in found["conclusions"]] == ["32", "32"]
     assert json.loads(qvec("collections", "--json").stdout)["collections"] == []
 
 
@@ -49,11 +51,12 @@ def test_a_collection_that_is_there_is_asked_and_not_written_to(indexed, judged)
     assert indexed("collections").stdout == before
 
 
-def test_a_picture_is_drawn(qvec, judged, tmp_path):
+@pytest.mark.parametrize(("kind", "beginning"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_a_picture_is_drawn(qvec, judged, tmp_path, kind, beginning):
     pytest.importorskip("matplotlib")
-    result = qvec("eval", judged, "--plot", tmp_path / "figures.svg")
+    result = qvec("eval", judged, "--plot", tmp_path / f"figures.{kind}")
     assert result.exit_code == 0, result.stderr
-    assert "<svg" in (tmp_path / "figures.svg").read_text()
+    assert (tmp_path / f"figures.{kind}").read_bytes().startswith(beginning)
 
 
 @pytest.mark.parametrize(

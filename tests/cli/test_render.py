@@ -7,7 +7,7 @@ import io
 from qvec.cli.progress import Progress
 from qvec.cli.render import place, show_hits, snippet
 from qvec.pipeline import IndexProgress
-from qvec.types import Document, Hit
+from qvec.types import Document, Hit, Leg
 
 
 class Terminal(io.StringIO):
@@ -70,3 +70,11 @@ def test_progress_elsewhere_is_a_line_now_and_then():
         for count in (1, 2_000, 3):
             progress(IndexProgress(count, count, count))
     assert stream.getvalue() == "read 2,000  embedded 2,000  written 2,000  182/s\n"
+
+
+def test_an_explained_hit_shows_the_weight_of_a_leg_that_was_given_one(capsys):
+    legs = (Leg("lexical", 1, 12.0, 0.5, weight=30.5), Leg("dense", 2, 0.6, 1 / 62))
+    show_hits([Hit(Document("an-id", "words"), 0.5, legs)], "words", explain=True)
+    shown = capsys.readouterr().out
+    assert "lexical #1, score 12.0000, adds 0.5000 (weight 30.5)" in shown
+    assert "dense #2, score 0.6000, adds 0.0161\n" in shown

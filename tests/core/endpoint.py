@@ -52,6 +52,7 @@ class Faults:
     status: int | None = None
     window: int | None = 4096
     key: str | None = None
+    counts: str | None = None
 
 
 class Refusal(Exception):
@@ -69,6 +70,7 @@ class Log:
     answered: list[list[str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    counted: list[str] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     under_way: int = 0
     most_under_way: int = 0
@@ -200,6 +202,9 @@ class _Handler(Handler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         endpoint = self.server.endpoint
+        if self.path == "/tokenize":
+            self._count(body)
+            return
         log = endpoint.log
         with endpoint.lock:
             log.inputs.append(list(body["input"]))
@@ -213,6 +218,18 @@ class _Handler(Handler):
         finally:
             with endpoint.lock:
                 log.under_way -= 1
+
+    def _count(self, body: dict[str, Any]) -> None:
+        """Count words and two marks, in the words of vLLM (``prompt``) or TEI (``inputs``)."""
+        counts, log = self.server.endpoint.faults.counts, self.server.endpoint.log
+        text = body.get({"vllm": "prompt", "tei": "inputs"}.get(counts or "", ""))
+        if text is None:
+            self.write(404 if counts is None else 422, b"{}")
+            return
+        tokens = [{"id": number} for number in range(len(text.split()) + 2)]
+        log.counted.append(text)
+        answer = {"count": len(tokens), "max_model_len": 20} if counts == "vllm" else [tokens]
+        self.write(200, json.dumps(answer).encode())
 
     def _embed(self, body: dict[str, Any]) -> None:
         endpoint = self.server.endpoint

@@ -13,6 +13,7 @@ from qvec.memory import MemoryAdapter
 from qvec.testing import AdapterSuite
 from qvec.types import Batch, CollectionSpec, Document, Hit, Vectors
 from qvec.uri import URI
+from tests.core.hybrid_faults import HYBRID_CAUGHT_BY, Fusing
 
 
 def _rescored(found: list[list[Hit]], score) -> list[list[Hit]]:
@@ -264,6 +265,7 @@ CAUGHT_BY: dict[type[MemoryAdapter], tuple[str, ...]] = {
     OptionsIgnored: ("test_an_unknown_option_in_the_uri_is_refused_by_name",),
 }
 """Fault -> the tests of the suite that must fail because of it."""
+CAUGHT_BY |= HYBRID_CAUGHT_BY
 
 
 def scheme_of(fault: type[MemoryAdapter]) -> str:
@@ -273,6 +275,6 @@ def scheme_of(fault: type[MemoryAdapter]) -> str:
 globals().update(
     {
         f"Test{fault.__name__}": type(f"Test{fault.__name__}", (AdapterSuite,), {"uri": f"{scheme_of(fault)}://"})
-        for fault in CAUGHT_BY
+        for fault in (Fusing, *CAUGHT_BY)
     }
 )

@@ -1,8 +1,18 @@
-"""The keyword leg's weight follows the query's script and its identifiers."""
+"""The keyword leg's weight follows the query's script and what both legs answer."""
+
+import math
 
 import pytest
 
-from qvec.lexical_weight import WEIGHTS, QueryKind, lexical_weight, query_kind
+from qvec.errors import InvalidInputError
+from qvec.evidence import Evidence
+from qvec.fusion import FusionSpec
+from qvec.lexical_weight import EVIDENCE, QueryKind, query_kind, weighed
+
+FLAT = [12.0, 11.9, 11.8, 11.7, 11.6]
+AHEAD = [30.0, 12.0, 10.0, 9.0, 8.0]
+NEAR = [0.5 - 0.0005 * at for at in range(100)]
+WIDE = [0.7 - 0.003 * at for at in range(100)]
 
 
 @pytest.mark.parametrize(
@@ -26,9 +36,39 @@ from qvec.lexical_weight import WEIGHTS, QueryKind, lexical_weight, query_kind
 )
 def test_a_query_is_sorted_by_its_script_and_identifiers(query, kind):
     assert query_kind(query) is kind
-    assert lexical_weight(query) == WEIGHTS[kind] >= 0
+
+
+def weight(query: str, lexical: list[float], dense: list[float], model: str = "bundled") -> float:
+    return weighed(FusionSpec(), query, model=model).settled(lexical, dense).weight("lexical")
+
+
+@pytest.mark.parametrize("query", ["读取CSV文件", "parse command line arguments", "how does read_csv work"])
+def test_keywords_count_where_they_stand_out_and_meaning_does_not(query):
+    assert weight(query, AHEAD, NEAR) > 10
+    assert weight(query, FLAT, WIDE) < 0.1
+    assert weight(query, FLAT, WIDE) <= weight(query, AHEAD, WIDE) <= weight(query, AHEAD, NEAR)
+    assert weight(query, FLAT, WIDE) <= weight(query, FLAT, NEAR) <= weight(query, AHEAD, NEAR)
+
+
+@pytest.mark.parametrize("evidence", EVIDENCE.values())
+def test_the_weight_stays_within_its_bounds(evidence):
+    assert evidence.weight([900.0], [1.0]) == pytest.approx(evidence.most)
+    assert evidence.weight([1e-9] * 5, [1.0, *[-1.0] * 99]) == pytest.approx(evidence.least)
+    assert evidence.least <= evidence.weight([], []) <= evidence.most * (1 + 1e-12)
+
+
+def test_hits_behind_those_that_are_compared_change_nothing():
+    for evidence in EVIDENCE.values():
+        assert evidence.weight(AHEAD, NEAR) == evidence.weight([*AHEAD, 0.5], [*NEAR, 0.0])
 
 
 def test_only_the_bundled_model_leaves_other_languages_to_keywords():
-    assert lexical_weight("прочитать файл") > lexical_weight("прочитать файл", model="Qwen/Qwen3-Embedding-0.6B")
-    assert lexical_weight("read a file", model="Qwen/Qwen3-Embedding-0.6B") == 1.0
+    assert weight("прочитать файл", FLAT, WIDE) == 100
+    assert weight("прочитать файл", FLAT, WIDE, model="Qwen/Qwen3-Embedding-0.6B") == 1
+    assert weight("read a file", AHEAD, NEAR, model="Qwen/Qwen3-Embedding-0.6B") == 1
+
+
+@pytest.mark.parametrize("numbers", [{"base": math.nan}, {"base": 0, "drop": math.inf}, {"base": 0, "least": 0}])
+def test_impossible_evidence_is_refused(numbers):
+    with pytest.raises(InvalidInputError):
+        Evidence(**numbers)

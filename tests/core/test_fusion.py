@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qvec.errors import InvalidInputError
-from qvec.fusion import as_leg, linear, rrf
+from qvec.evidence import Evidence
+from qvec.fusion import FusionSpec, as_leg, fuse, linear, rrf
 from qvec.types import Document, Hit, Leg
 
 
@@ -40,6 +41,20 @@ def test_a_weight_scales_its_leg():
     assert fused[0].id == "a"
     assert fused[0].score == pytest.approx(1 / 61 + 0.3 / 62)
     assert [hit.id for hit in fused] == ["a", "c", "b", "d"]
+
+
+def test_each_account_names_its_legs_weight():
+    fused = rrf({"dense": DENSE, "lexical": LEXICAL}, weights={"lexical": 0.3})
+    assert [(leg.name, leg.weight) for leg in fused[0].legs] == [("dense", 1.0), ("lexical", 0.3)]
+
+
+def test_evidence_weighs_the_lexical_leg_by_both_legs_scores():
+    evidence = Evidence(base=0.5, lead=2.0, points=0.1, drop=3.0)
+    by_hand = math.exp(0.5 + 2.0 * 1 + 0.1 * 8 - 3.0 * 0.4)  # of three hits the fifth scores nothing
+    fused = fuse({"dense": DENSE, "lexical": LEXICAL}, FusionSpec(evidence=evidence, weights={"dense": 2.0}))
+    assert fused[0].id == "c"
+    assert fused[0].score == pytest.approx(2 / 63 + by_hand / 61)
+    assert fused[0].legs[1].weight == pytest.approx(by_hand)
 
 
 def test_a_leg_of_weight_zero_adds_nothing_but_keeps_its_hits():

@@ -15,14 +15,14 @@ GOLDEN = {
     "": [],
     "  \n\t .,;!? 🚀": [],
     "Hello, world!": ["hello", "world"],
-    "readCsvFile": ["readcsvfile", "read", "csv", "file"],
+    "readCsvFile": ["readcsvfil", "read", "csv", "file"],
     "read_csv_files": ["read_csv_files", "read", "csv", "file"],
     "HTTPServer": ["httpserver", "http", "server"],
     "sha256": ["sha256", "sha", "256"],
     "SHA-256": ["sha", "256"],
     "__init__": ["init"],
     "_": [],
-    "MAX_VALUE": ["max_value", "max", "value"],
+    "MAX_VALUE": ["max_value", "max", "valu"],
     "x": ["x"],
     "3.14": ["3", "14"],
     "2024": ["2024"],
@@ -33,17 +33,17 @@ GOLDEN = {
     "ファイルを読む": ["ファ", "ァイ", "イル", "ルを", "を読", "読む"],
     "파일": ["파일"],
     "𠮷野家": ["𠮷野", "野家"],
-    "Le café naïve": ["le", "cafe", "naive"],
+    "Le café naïve": ["le", "cafe", "naiv"],
     "ÅNGSTRÖM": ["angstrom"],
     "ﬁle ＡＢＣ": ["file", "abc"],
-    "straße STRASSE": ["strasse", "strasse"],
+    "straße STRASSE": ["strass", "strass"],
     "קובץ טקסט": ["קובץ", "טקסט"],
     "ملف القرص": ["ملف", "القرص"],
     "Привет файл2": ["привет", "фаил2", "фаил", "2"],
     "it's": ["it", "s"],
     "a.b->c::d": ["a", "b", "c", "d"],
 }
-PLURALS = {
+ENDINGS = {
     "files": "file",
     "queries": "query",
     "boxes": "box",
@@ -51,8 +51,8 @@ PLURALS = {
     "matches": "match",
     "hashes": "hash",
     "indexes": "index",
-    "caches": "cache",
-    "databases": "database",
+    "caches": "cach",
+    "databases": "databas",
     "class": "class",
     "status": "status",
     "bus": "bus",
@@ -60,6 +60,20 @@ PLURALS = {
     "is": "is",
     "gas": "gas",
     "movies": "movy",
+    "reading": "read",
+    "parsed": "pars",
+    "parse": "pars",
+    "running": "run",
+    "added": "add",
+    "filing": "file",
+    "coding": "code",
+    "missing": "miss",
+    "embedded": "emb",
+    "embed": "emb",
+    "string": "string",
+    "speed": "speed",
+    "used": "used",
+    "thing": "thing",
 }
 
 
@@ -68,9 +82,9 @@ def test_a_text_is_cut_into_these_tokens(text: str):
     assert tokens(text) == GOLDEN[text]
 
 
-@pytest.mark.parametrize("plural", PLURALS)
-def test_an_english_plural_is_taken_off(plural: str):
-    assert tokens(plural) == [PLURALS[plural]]
+@pytest.mark.parametrize("word", ENDINGS)
+def test_english_endings_are_taken_off(word: str):
+    assert tokens(word) == [ENDINGS[word]]
 
 
 @pytest.mark.parametrize(

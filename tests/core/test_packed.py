@@ -25,7 +25,7 @@ from qvec.embedders.levers import Levers  # noqa: E402
 from qvec.embedders.packed import PackedForward, can_pack  # noqa: E402
 from qvec.embedders.packing import Packed, pack, packed_batches  # noqa: E402
 from qvec.embedders.pooling import last  # noqa: E402
-from qvec.embedders.products import to_float8  # noqa: E402
+from qvec.embedders.products import has_int8, product, product_onto, rows_of, to_float8, to_int8  # noqa: E402
 
 WORDS = 500
 CPU = torch.device("cpu")
@@ -244,6 +244,28 @@ def test_float8_weights_keep_vectors_close():
     exact = unit(PackedForward(small_qwen3())(sequences))
     rough = unit(PackedForward(small_qwen3(), Levers(float8=True))(sequences))
     assert 0.95 < (exact * rough).sum(axis=1).min() < 0.99999
+
+
+def test_int8_weights_keep_vectors_close():
+    sequences = sequences_of([3, 40, 200])
+    exact = unit(PackedForward(small_qwen3())(sequences))
+    before = sequences_of([8])[0]
+    rough = PackedForward(small_qwen3(), Levers(int8=True))
+    assert 0.97 < (exact * unit(rough(sequences))).sum(axis=1).min() < 0.99999
+    together = [before + sequence for sequence in sequences]
+    np.testing.assert_allclose(unit(rough(together, shared=len(before))), unit(rough(together)), atol=0.05)
+
+
+def test_int8_products_do_not_overflow_where_all_is_at_its_largest():
+    states, matrix = torch.ones(4, 1024), torch.ones(64, 1024)
+    np.testing.assert_allclose(product(-states, to_int8(matrix)).numpy(), -1024, rtol=1e-5)
+    np.testing.assert_allclose(product_onto(states[:, :64], states, to_int8(matrix)).numpy(), 1025, rtol=1e-5)
+    np.testing.assert_allclose(product(states, rows_of(to_int8(matrix), 3, 5)).numpy(), 1024, rtol=1e-5)
+
+
+def test_int8_is_for_the_cpu_alone():
+    assert has_int8(CPU)
+    assert not has_int8(torch.device("cuda"))
 
 
 def test_float8_rows_keep_their_own_scale():

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qvec.evidence import Evidence
 from qvec.fusion import FusionSpec, fuse
 from qvec.ranking import DIVERSE, START, WINDOW, by_source, fused, relevance, spread, window_for
 from qvec.types import Document, Hit, LegName, Metric
@@ -55,6 +56,20 @@ def shuffled(seed: int, size: int, kept: float) -> list[str]:
 def test_the_first_hits_are_those_of_the_exhaustive_fusion(pool, seed, size, kept, weights, constant, wanted):
     dense, lexical = (CountingLeg(shuffled(seed + at, size, kept[at])) for at in range(2))
     how = FusionSpec(weights={"dense": weights[0], "lexical": weights[1]}, rank_constant=constant)
+    found = fused({"lexical": lexical, "dense": dense}, how, wanted=wanted, window=10**6, whole=False, executor=pool)
+    exhaustive = fuse({"lexical": lexical.hits, "dense": dense.hits}, how)
+    assert [hit.id for hit in found[:wanted]] == [hit.id for hit in exhaustive[:wanted]]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10_000), size=st.sampled_from([3, 60, 1500]), wanted=st.sampled_from([1, 10, 80]))
+def test_the_first_hits_are_those_of_the_exhaustive_fusion_by_evidence(pool, seed, size, wanted):
+    rng = random.Random(seed)
+    dense, lexical = (
+        CountingLeg(ids, sorted((rng.expovariate(0.2) for _ in ids), reverse=True))
+        for ids in (shuffled(seed + at, size, 0.7) for at in range(2))
+    )
+    how = FusionSpec(evidence=Evidence(base=-0.5, lead=3.0, points=0.2, drop=0.2))
     found = fused({"lexical": lexical, "dense": dense}, how, wanted=wanted, window=10**6, whole=False, executor=pool)
     exhaustive = fuse({"lexical": lexical.hits, "dense": dense.hits}, how)
     assert [hit.id for hit in found[:wanted]] == [hit.id for hit in exhaustive[:wanted]]

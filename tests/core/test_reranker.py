@@ -107,7 +107,7 @@ def test_an_instruction_stands_where_the_template_has_it(folder, reranker):
 def test_a_document_over_the_window_is_cut_as_qwen_cuts_it_and_its_note_says_so(folder):
     short = TransformerReranker(str(folder), device="cpu", dtype="float32", max_tokens=150)
     expected, tokens = as_the_model_card_does(folder, QUERY, TEXTS[3], WEB, max_length=150)
-    whole = TransformerReranker(str(folder), device="cpu").count_tokens(QUERY, [TEXTS[3]])[0]
+    whole = TransformerReranker(str(folder), device="cpu", dtype="float32").count_tokens(QUERY, [TEXTS[3]])[0]
     fits, cut = short.score(QUERY, [TEXTS[4], TEXTS[3]])
     assert tokens == 150
     assert cut.score == pytest.approx(expected, abs=1e-4)
@@ -116,7 +116,7 @@ def test_a_document_over_the_window_is_cut_as_qwen_cuts_it_and_its_note_says_so(
 
 
 def test_a_query_that_leaves_no_room_is_an_error(folder):
-    short = TransformerReranker(str(folder), device="cpu", max_tokens=150)
+    short = TransformerReranker(str(folder), device="cpu", dtype="float32", max_tokens=150)
     with pytest.raises(TextTooLongError, match="150 tokens"):
         short.score("word " * 100, ["a"])
 
@@ -130,14 +130,14 @@ def test_a_document_cannot_end_its_turn_and_answer_for_the_model(reranker):
 
 
 def test_when_time_is_up_the_rest_comes_back_without_a_score(folder):
-    slow = TransformerReranker(str(folder), device="cpu", batch_tokens=1)
+    slow = TransformerReranker(str(folder), device="cpu", dtype="float32", batch_tokens=1)
     found = slow.score(QUERY, TEXTS, seconds=0.0)
     assert [(each.score, each.note) for each in found] == [(None, OUT_OF_TIME)] * len(TEXTS)
     assert slow.score(QUERY, []) == []
 
 
 def test_a_slow_model_scores_the_first_documents_and_no_more_than_there_is_time_for(folder):
-    slow = TransformerReranker(str(folder), device="cpu", batch_tokens=1)
+    slow = TransformerReranker(str(folder), device="cpu", dtype="float32", batch_tokens=1)
     inner = slow._forward
 
     def late(batch):

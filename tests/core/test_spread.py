@@ -28,12 +28,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def spread(folder: Path) -> Iterator[SpreadEmbedder]:
-    with SpreadEmbedder(str(folder), ["cpu", "cpu"]) as embedder:
+    with SpreadEmbedder(str(folder), ["cpu", "cpu"], dtype="float32") as embedder:
         yield embedder
 
 
 def test_the_vectors_are_those_of_one_device(folder, spread):
-    alone = TransformerEmbedder(str(folder), device="cpu")
+    alone = TransformerEmbedder(str(folder), device="cpu", dtype="float32")
     assert isinstance(spread, Embedder)
     assert (spread.revision, spread.dim, spread.pooling) == (alone.revision, alone.dim, alone.pooling)
     np.testing.assert_allclose(spread.encode_document(WORDS), alone.encode_document(WORDS), atol=1e-5)

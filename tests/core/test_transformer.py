@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedder(folder: Path) -> TransformerEmbedder:
-    return TransformerEmbedder(str(folder), device="cpu")
+    return TransformerEmbedder(str(folder), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,9 @@ def test_no_texts_give_no_rows(embedder):
 
 @pytest.mark.parametrize("budget", [1, 40, 100_000])
 def test_a_batch_gives_what_each_text_gives_alone(folder, embedder, budget):
-    batched = TransformerEmbedder(str(folder), device="cpu", batch_tokens=budget).encode_document(TEXTS)
+    batched = TransformerEmbedder(str(folder), device="cpu", dtype="float32", batch_tokens=budget).encode_document(
+        TEXTS
+    )
     single = np.concatenate([embedder.encode_document([text]) for text in TEXTS])
     np.testing.assert_allclose(batched, single, atol=1e-3)
 
@@ -102,7 +104,7 @@ def test_the_end_is_set_once_whatever_the_tokenizer_adds(folder, tmp_path, embed
     tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=[("<|endoftext|>", EOS)])
     (tmp_path / "tokenizer.json").unlink()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    other = TransformerEmbedder(str(tmp_path), device="cpu")
+    other = TransformerEmbedder(str(tmp_path), device="cpu", dtype="float32")
     assert other._tokenize(["hello"]) == [[14990, EOS]]
     np.testing.assert_allclose(other.encode_document(TEXTS), embedder.encode_document(TEXTS), atol=1e-6)
 
@@ -124,7 +126,7 @@ def test_an_instruction_changes_the_vector(embedder, instruction):
 
 
 def test_the_default_instruction_can_be_set(folder, embedder):
-    coder = TransformerEmbedder(str(folder), device="cpu", instruction="code_search")
+    coder = TransformerEmbedder(str(folder), device="cpu", dtype="float32", instruction="code_search")
     np.testing.assert_allclose(
         coder.encode_query(["read"]), embedder.encode_query(["read"], instruction="code_search"), atol=1e-6
     )
@@ -132,7 +134,7 @@ def test_the_default_instruction_can_be_set(folder, embedder):
 
 
 def test_own_prefixes_replace_those_of_the_folder(folder, embedder):
-    own = TransformerEmbedder(str(folder), device="cpu", prompts=Prompts("query: ", "passage: "))
+    own = TransformerEmbedder(str(folder), device="cpu", dtype="float32", prompts=Prompts("query: ", "passage: "))
     np.testing.assert_allclose(own.encode_document(["a"]), embedder.encode_document(["passage: a"]), atol=1e-6)
     assert own.prompt_digest != embedder.prompt_digest
 
@@ -182,7 +184,7 @@ def test_batches_hold_every_text_once_within_the_budget_longest_first():
 
 
 def test_texts_over_the_window_are_refused_by_position_and_length(folder):
-    narrow = TransformerEmbedder(str(folder), device="cpu", max_tokens=4)
+    narrow = TransformerEmbedder(str(folder), device="cpu", dtype="float32", max_tokens=4)
     with pytest.raises(TextTooLongError) as caught:
         narrow.encode_document(["hello", "a " * 30, "", "one two three four"])
     assert (set(caught.value.lengths), caught.value.limit) == ({1, 3}, 4)
@@ -193,7 +195,7 @@ def test_texts_over_the_window_are_refused_by_position_and_length(folder):
 
 def test_the_instruction_counts_towards_the_window(folder):
     with pytest.raises(TextTooLongError):
-        TransformerEmbedder(str(folder), device="cpu", max_tokens=8).encode_query(["hello"])
+        TransformerEmbedder(str(folder), device="cpu", dtype="float32", max_tokens=8).encode_query(["hello"])
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_a_bare_string_is_refused(embedder):
 @pytest.mark.parametrize("dim", [0, 31, QWEN_DIM + 1, -5])
 def test_a_dim_out_of_range_is_refused(folder, dim):
     with pytest.raises(ConfigError, match=f"32 to {QWEN_DIM}"):
-        TransformerEmbedder(str(folder), device="cpu", dim=dim)
+        TransformerEmbedder(str(folder), device="cpu", dtype="float32", dim=dim)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ import pathlib, resource, sys
 import numpy as np
 from qvec.embedders.transformer import TransformerEmbedder
 from qvec.errors import EmbeddingError
-embedder = TransformerEmbedder(sys.argv[1], device="cpu", batch_tokens=1_000_000)
+embedder = TransformerEmbedder(sys.argv[1], device="cpu", dtype="float32", batch_tokens=1_000_000)
 texts = ["word " * 1500 + str(number) for number in range(16)]
 expected = np.concatenate([embedder.encode_document([text]) for text in texts])
 pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])

@@ -34,7 +34,7 @@ def folder(sound: Path, tmp_path: Path) -> Path:
 
 
 def load(folder: Path, **options: str) -> TransformerEmbedder:
-    return TransformerEmbedder(str(folder), device="cpu", **options)
+    return TransformerEmbedder(str(folder), device="cpu", dtype="float32", **options)
 
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere", "~/nowhere/at/all", "a/b/c"])
@@ -203,11 +203,16 @@ def test_an_apple_gpu_asked_for_and_absent_is_said(folder):
         TransformerEmbedder(str(folder), device="mps")
 
 
-def test_the_cpu_computes_in_float32_unless_asked():
-    assert choose_dtype(None, torch.device("cpu")) == torch.float32
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [("fma amx_bf16", torch.bfloat16), ("avx512_bf16", torch.bfloat16), ("avx512_vnni", torch.float32)],
+)
+def test_a_cpu_computes_in_bfloat16_where_it_has_instructions_for_it(tmp_path, flags, dtype):
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: fpu {flags} sse\n")
+    assert choose_dtype(None, torch.device("cpu"), cpuinfo=tmp_path / "cpuinfo") == dtype
+    assert choose_dtype("float32", torch.device("cpu"), cpuinfo=tmp_path / "cpuinfo") == torch.float32
     assert choose_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
-    assert choose_dtype("fast", torch.device("cpu")) in {torch.float32, torch.bfloat16}
-    with pytest.raises(ConfigError, match="fast"):
+    with pytest.raises(ConfigError, match="float16"):
         choose_dtype("int8", torch.device("cpu"))
 
 

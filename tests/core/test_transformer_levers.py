@@ -30,17 +30,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedder(folder: Path) -> TransformerEmbedder:
-    return TransformerEmbedder(str(folder), device="cpu")
+    return TransformerEmbedder(str(folder), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
 def plain(folder: Path) -> TransformerEmbedder:
     none = Levers(packed=False, shared_prefix=False, deduplicate=False, pinned=False)
-    return TransformerEmbedder(str(folder), device="cpu", levers=none)
+    return TransformerEmbedder(str(folder), device="cpu", dtype="float32", levers=none)
 
 
 def test_all_levers_together_give_the_vectors_of_none(folder, embedder, plain):
-    overlapped = TransformerEmbedder(str(folder), device="cpu", levers=Levers(overlap=True))
+    overlapped = TransformerEmbedder(str(folder), device="cpu", dtype="float32", levers=Levers(overlap=True))
     for ours in (embedder, overlapped):
         np.testing.assert_allclose(ours.encode_document(TEXTS), plain.encode_document(TEXTS), atol=1e-4)
         np.testing.assert_allclose(ours.encode_query(TEXTS), plain.encode_query(TEXTS), atol=1e-4)
@@ -58,7 +58,7 @@ def test_equal_texts_get_equal_rows(embedder):
 
 
 def test_texts_too_long_are_named_by_every_position_of_the_call(folder):
-    narrow = TransformerEmbedder(str(folder), device="cpu", max_tokens=4)
+    narrow = TransformerEmbedder(str(folder), device="cpu", dtype="float32", max_tokens=4)
     with pytest.raises(TextTooLongError) as caught:
         narrow.encode_document(["ok", "word " * 30, "ok", "word " * 30])
     assert set(caught.value.lengths) == {1, 3}
@@ -71,7 +71,7 @@ def test_a_text_of_ten_megabytes_is_refused_for_its_length(embedder):
 
 def test_float8_away_from_its_gpus_is_refused(folder):
     with pytest.raises(ConfigError, match="Hopper"):
-        TransformerEmbedder(str(folder), device="cpu", levers=Levers(float8=True))
+        TransformerEmbedder(str(folder), device="cpu", dtype="float32", levers=Levers(float8=True))
 
 
 def test_a_gpu_overlaps_compiles_and_replays_and_a_cpu_does_not():

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedder(folder: Path) -> TransformerEmbedder:
-    return TransformerEmbedder(str(folder), device="cpu")
+    return TransformerEmbedder(str(folder), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def reference(folder: Path):
 def bert(tmp_path: Path) -> Callable[..., tuple[TransformerEmbedder, object]]:
     def make(pooling: str, prompts: dict[str, str] | None = None):
         path = str(write_bert(tmp_path, pooling=pooling, prompts=prompts))
-        return TransformerEmbedder(path, device="cpu"), sentence_transformers.SentenceTransformer(path, device="cpu")
+        ours = TransformerEmbedder(path, device="cpu", dtype="float32")
+        return ours, sentence_transformers.SentenceTransformer(path, device="cpu")
 
     return make
 
@@ -72,7 +73,7 @@ def test_queries_with_another_instruction_equal_the_reference(embedder, referenc
 
 @pytest.mark.parametrize("dim", [32, QWEN_DIM // 2, 64, QWEN_DIM])
 def test_the_cut_comes_before_the_norm_at_every_dim(folder, reference, dim):
-    ours = TransformerEmbedder(str(folder), device="cpu", dim=dim).encode_document(TEXTS)
+    ours = TransformerEmbedder(str(folder), device="cpu", dtype="float32", dim=dim).encode_document(TEXTS)
     np.testing.assert_allclose(ours, unit(reference.encode_document(TEXTS)[:, :dim]), atol=TOLERANCE)
     np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-6)
 
@@ -106,7 +107,7 @@ def test_a_bert_without_a_tokenizer_json_equals_the_reference(tmp_path):
     write_bert(tmp_path, pooling="mean")
     (tmp_path / "tokenizer.json").unlink()
     reference = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
-    ours = TransformerEmbedder(str(tmp_path), device="cpu")
+    ours = TransformerEmbedder(str(tmp_path), device="cpu", dtype="float32")
     np.testing.assert_allclose(ours.encode_document(WORDS), reference.encode(WORDS), atol=TOLERANCE)
 
 
@@ -114,7 +115,7 @@ def test_a_pooling_config_of_the_newer_form_is_read(tmp_path):
     write_bert(tmp_path, pooling="mean")
     (tmp_path / "1_Pooling" / "config.json").write_text('{"embedding_dimension": 48, "pooling_mode": "cls"}')
     reference = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
-    ours = TransformerEmbedder(str(tmp_path), device="cpu")
+    ours = TransformerEmbedder(str(tmp_path), device="cpu", dtype="float32")
     np.testing.assert_allclose(ours.encode_document(WORDS), reference.encode(WORDS), atol=TOLERANCE)
 
 
@@ -122,5 +123,5 @@ def test_lower_casing_by_the_folder_equals_the_reference(tmp_path):
     write_bert(tmp_path, pooling="mean")
     edit_json(tmp_path / "sentence_bert_config.json", do_lower_case=True)
     reference = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
-    ours = TransformerEmbedder(str(tmp_path), device="cpu")
+    ours = TransformerEmbedder(str(tmp_path), device="cpu", dtype="float32")
     np.testing.assert_allclose(ours.encode_document(["READ"]), reference.encode(["READ"]), atol=TOLERANCE)

@@ -339,14 +339,34 @@ def test_milvus_widens_a_search_until_enough_hits_match(milvus):
         assert database.adapter.count("many", filter=Compare("rare", Op.EQ, True)) == 8
 
 
-def test_the_command_line_searches_it_as_well(postgres):
+@pytest.mark.parametrize("writer", WRITERS)
+def test_the_command_line_lists_and_searches_it_in_every_mode(writer, request):
     from click.testing import CliRunner
 
     from qvec.cli.app import cli
 
-    write_pgvector(postgres, "from the cli", [Document("cli1", "read a csv file", {"lang": "py"})])
-    asked = ["search", "csv", "--collection", "from the cli", "--mode", "lexical"]
-    found = CliRunner().invoke(cli, [*asked, "--backend", postgres, "--layout", "langchain", "--json"])
-    assert [hit["id"] for hit in json.loads(found.stdout)["hits"]] == ["cli1"]
-    listed = CliRunner().invoke(cli, ["collections", "--backend", postgres, "--layout", "langchain"])
-    assert "from the cli" in listed.stdout
+    server, layout, write = WRITERS[writer]
+    uri = request.getfixturevalue(server)
+    name = f"cli_{list(WRITERS).index(writer)}"
+    # Ids are unique in all of langchain's table, whatever the collection.
+    documents = as_written(writer, [Document(f"cli {each.id}", each.text, each.metadata) for each in DOCUMENTS])
+    write(uri, name, documents)
+    place = ["--backend", uri, "--layout", layout]
+    listed = CliRunner().invoke(cli, ["collections", *place])
+    assert name in listed.stdout, listed.stderr
+    asked = [
+        "search",
+        "read a csv file",
+        "--collection",
+        name,
+        "--model",
+        "bundled",
+        "--dim",
+        str(DIM),
+        "--json",
+        *place,
+    ]
+    for mode in ("dense", "lexical", "hybrid"):
+        found = CliRunner().invoke(cli, [*asked, "--mode", mode, "--where", "stars < 9"])
+        assert found.exit_code == 0, found.stderr
+        assert json.loads(found.stdout)["hits"][0]["id"] == documents[0].id

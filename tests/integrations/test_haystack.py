@@ -97,6 +97,18 @@ def test_a_retriever_is_asked_from_async_code_too(shelf):
     assert found.embedding == pytest.approx(QvecDocumentEmbedder().run([found])["documents"][0].embedding, abs=1e-6)
 
 
+def test_many_tasks_make_the_collection_write_to_it_and_ask_at_once(shelf):
+    words = ["apple", "bridge", "cloud", "dragon", "engine", "forest"]
+
+    async def work() -> list[list[Document]]:
+        written = [Document(id=word, content=word, embedding=[1.0, float(at)]) for at, word in enumerate(words)]
+        await asyncio.gather(*(shelf.write_documents_async([document]) for document in written))
+        return await asyncio.gather(*(shelf.retrieve_async(word, mode="lexical") for word in words))
+
+    assert [ids(found) for found in asyncio.run(work())] == [[word] for word in words]
+    assert shelf.count_documents() == len(words)
+
+
 def test_filters_of_a_call_replace_or_join_those_of_the_retriever(small):
     fill(small)
     read = {"field": "id", "operator": "==", "value": "read"}

@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory: pytest.TempPathFactory) -> TransformerEmbedder:
     pytest.importorskip("torch")
-    return TransformerEmbedder(str(write_qwen3(tmp_path_factory.mktemp("qwen3"))), device="cpu")
+    return TransformerEmbedder(str(write_qwen3(tmp_path_factory.mktemp("qwen3"))), device="cpu", dtype="float32")
 
 
 class TestUnitWithHashing(EmbeddingsUnitTests):

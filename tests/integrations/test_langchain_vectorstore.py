@@ -137,7 +137,8 @@ def test_langchains_index_adds_skips_and_cleans_up(database):
     assert {document.page_content for document in shelf.similarity_search("two", k=5)} == {"a one", "b three"}
 
 
-def test_many_tasks_ask_and_add_at_once(shelf):
+def test_many_tasks_make_the_collection_add_to_it_and_ask_at_once(database):
+    shelf = QvecVectorStore.connect(database, embedding=QvecEmbeddings("hashing", dim=64))
     words = ["apple", "bridge", "cloud", "dragon", "engine", "forest", "garden", "harbour"]
 
     async def work() -> list[list[Document]]:

@@ -27,7 +27,7 @@ from qvec.integrations.llamaindex import QvecEmbedding
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory: pytest.TempPathFactory) -> TransformerEmbedder:
     pytest.importorskip("torch")
-    return TransformerEmbedder(str(write_qwen3(tmp_path_factory.mktemp("qwen3"))), device="cpu")
+    return TransformerEmbedder(str(write_qwen3(tmp_path_factory.mktemp("qwen3"))), device="cpu", dtype="float32")
 
 
 @pytest.fixture

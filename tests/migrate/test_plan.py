@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qvec.errors import InvalidInputError
-from qvec.migrate import FieldMap, plan
+from qvec.migrate import AttachJob, FieldMap, plan, plan_attach
 from qvec.migrate.planning import hnsw_bytes
 from tests.migrate.postgres import psycopg
 
@@ -72,10 +72,14 @@ def test_permissions_are_read(server: str) -> None:
         "ALTER TABLE": True,
     }
     assert str(found.facts["database"]).startswith("postgresql ")
+    assert str(found.facts["extensions"]["vector"]).startswith("0.")
+    assert [line.split(":")[0] for line in found.locks] == ["without options", "triggers", "in_table", "indexes"]
+    assert found.device == "cpu"
 
 
 @pytest.mark.parametrize(
-    ("dim", "kind", "width"), [(64, "vector", 4), (384, "vector", 4), (1024, "vector", 4), (1024, "halfvec", 2)]
+    ("dim", "kind", "width"),
+    [(64, "vector", 4), (384, "vector", 4), (1024, "vector", 4), (1024, "halfvec", 2), (1024, "bit", 1)],
 )
 def test_the_index_is_as_large_as_planned(server: str, dim: int, kind: str, width: int) -> None:
     rows = 1500
@@ -85,10 +89,11 @@ def test_the_index_is_as_large_as_planned(server: str, dim: int, kind: str, widt
         db.execute(f"DROP TABLE IF EXISTS sized; CREATE TABLE sized (v {kind}({dim}))")
         with db.cursor().copy("COPY sized FROM STDIN") as copy:
             for vector in vectors:
-                copy.write_row([str(vector.tolist())])
-        db.execute(f"CREATE INDEX ON sized USING hnsw (v {kind}_l2_ops)")
+                bits = "".join(map(str, (vector > 0).astype(int)))
+                copy.write_row([bits if kind == "bit" else str(vector.tolist())])
+        db.execute(f"CREATE INDEX ON sized USING hnsw (v {kind}_{'hamming' if kind == 'bit' else 'l2'}_ops)")
         (found,) = db.execute("SELECT pg_relation_size('sized_v_idx')").fetchone()
-    assert hnsw_bytes(rows, dim, width) == pytest.approx(found, rel=0.1)
+    assert hnsw_bytes(rows, dim // 8 if kind == "bit" else dim, width) == pytest.approx(found, rel=0.1)
 
 
 def test_a_named_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -97,3 +102,25 @@ def test_a_named_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(InvalidInputError, match="no column 'nothing'"):
         plan(f"sqlite:///{tmp_path / 'a.db'}", table="t", model="hashing", fields=FieldMap(text="nothing"))
+
+
+def test_the_locks_are_those_that_are_told(server: str) -> None:
+    taken: dict[str, set[str]] = {}
+    for options in ({}, {"triggers": True}, {"in_table": True}):
+        with psycopg.connect(server, autocommit=True) as db, psycopg.connect(server) as reader:
+            db.execute("DROP TABLE IF EXISTS locked; CREATE TABLE locked (id int PRIMARY KEY, text text)")
+            db.execute("INSERT INTO locked VALUES (1, 'words')")
+            statements = plan_attach(AttachJob(url=server, table="locked", collection="l", model="hashing", **options))
+            setup = [
+                line
+                for line in statements
+                if line.startswith(("ALTER TABLE", "CREATE TRIGGER", "CREATE TABLE", "CREATE FUNC"))
+            ]
+            for statement in setup:
+                reader.execute(statement)
+            modes = reader.execute("SELECT mode FROM pg_locks WHERE relation = 'locked'::regclass").fetchall()
+            taken[" ".join(options)] = {mode for (mode,) in modes}
+            reader.rollback()
+    assert taken[""] == {"AccessShareLock"}
+    assert taken["triggers"] == {"AccessShareLock", "ShareRowExclusiveLock"}
+    assert "AccessExclusiveLock" in taken["in_table"]

@@ -17,6 +17,7 @@ from qvec.embedders.inputs import check_lengths, check_texts
 from qvec.embedders.instructions import Prompts, with_default
 from qvec.embedders.remote.address import Address, find_key, read_address
 from qvec.embedders.remote.answers import unit_rows
+from qvec.embedders.remote.counting import ServedCount
 from qvec.embedders.remote.discovery import find_form, list_models, reachable
 from qvec.embedders.remote.known import known_prompts, known_window
 from qvec.embedders.remote.retrying import Retrier, Retries
@@ -34,7 +35,8 @@ class RemoteEmbedder(Embedder):
 
     Prompts go before the texts here, newlines and all. The server's vectors are brought to unit length here, and cut
     to `dim` where it does not do that. Which texts fit is counted with the model's tokenizer where one is named, else
-    by bytes, of which no tokenizer makes more than one token each: too careful, never too bold.
+    by the server's ``/tokenize`` where it has one, else by bytes, of which no tokenizer makes more than one token each:
+    too careful, never too bold.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class RemoteEmbedder(Embedder):
         self.revision = _revision(address)
         self.pooling = "served"
         self.prompt_digest = own.digest
+        self._served_count = ServedCount(self._transport, retrier, address.model)
         self._sender = Sender(self._transport, form, width, limits or Limits(), retrier)
 
     def __repr__(self) -> str:
@@ -117,12 +120,13 @@ class RemoteEmbedder(Embedder):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count each text's tokens as a document's, prefix and special tokens included.
 
-        Exact with a tokenizer; without one, an upper bound by bytes.
+        Exact with a tokenizer, here or at the server; without one, an upper bound by bytes.
 
         Raises:
             EmbeddingError: a text is no string, or holds NUL or a lone surrogate.
+            EndpointError: the server does not answer.
         """
-        return self._lengths([self._prompts.document + text for text in check_texts(texts)])
+        return self._lengths([self._prompts.document + text for text in check_texts(texts)], surely=0)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         """Embed documents; newlines and indentation count.
@@ -157,15 +161,20 @@ class RemoteEmbedder(Embedder):
         return self._encode([prefix + text for text in check_texts(texts)])
 
     def _encode(self, texts: list[str]) -> Vectors:
-        check_lengths(self._lengths(texts), self.max_tokens)
+        check_lengths(self._lengths(texts, surely=self.max_tokens), self.max_tokens)
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
         return unit_rows(self._sender.embed(texts), self.dim)
 
-    def _lengths(self, texts: list[str]) -> list[int]:
-        if self._tokenizer is None:
-            return [len(text.encode()) + _MARKS for text in texts]
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts)]
+    def _lengths(self, texts: list[str], *, surely: int) -> list[int]:
+        """Count tokens; the server is asked only for texts that by their bytes may have more than `surely`."""
+        if self._tokenizer is not None:
+            return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts)]
+        bounds = [len(text.encode()) + _MARKS for text in texts]
+        counted = (
+            self._served_count(text) if bound > surely else None for text, bound in zip(texts, bounds, strict=True)
+        )
+        return [bound if count is None else count for bound, count in zip(bounds, counted, strict=True)]
 
     def _window(self, address: Address, retrier: Retrier) -> int:
         stated = address.options.get("max_tokens")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Self
 
 from haystack import component, default_from_dict, default_to_dict
@@ -119,12 +120,5 @@ class QvecRetriever:
         top_k: int | None = None,
     ) -> dict[str, list[Document]]:
         """Find documents in a thread, as `run` does."""
-        found = await self.document_store.retrieve_async(
-            query,
-            query_embedding=query_embedding,
-            mode=self.mode,
-            filters=apply_filter_policy(self.filter_policy, self.filters, filters),
-            top_k=self.top_k if top_k is None else top_k,
-            return_embedding=self.return_embedding,
-        )
-        return {"documents": found}
+        found: dict[str, list[Document]] = await asyncio.to_thread(self.run, query, query_embedding, filters, top_k)
+        return found

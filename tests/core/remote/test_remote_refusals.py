@@ -81,6 +81,19 @@ def test_a_text_over_the_window_never_leaves(serve, reach):
     assert len(endpoint.log.inputs) == before
 
 
+@pytest.mark.parametrize("counts", ["vllm", "tei"])
+def test_a_server_that_counts_is_asked_about_texts_that_may_be_too_long(serve, reach, counts):
+    endpoint = serve(window=20, counts=counts)
+    remote = reach(endpoint)
+    wordy, long = "many letters in few words", "a " * 19
+    assert remote.encode_document(["short", wordy]).shape == (2, remote.dim)
+    assert endpoint.log.counted == [wordy]
+    with pytest.raises(TextTooLongError) as caught:
+        remote.encode_document([wordy, long])
+    assert caught.value.lengths == {1: 21}
+    assert remote.count_tokens(["short", long, ""]) == [3, 21, 2]
+
+
 def test_an_unknown_window_is_asked_for(serve, reach):
     endpoint = serve(window=None)
     with pytest.raises(ConfigError, match="max_tokens=N"):

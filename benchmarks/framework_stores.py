@@ -1,0 +1,191 @@
+"""LangChain's stores of each database, qvec's and the peers', opened to be measured by `benchmarks.frameworks`.
+
+Each peer is compared with the store of ours that has the same kind of index. `finish` brings all to one state: the
+index is built, and what was written can be read, and on Milvus Lite is in the file.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+
+from qvec.integrations.langchain import QvecVectorStore
+from qvec.integrations.langchain.embedder import LangChainEmbedder
+from qvec.registry import embedded_uri
+from qvec.types import IndexKind, IndexSpec
+
+HNSW = IndexSpec(kind="hnsw")
+OURS = "qvec"
+OURS_EXACT = "qvec, exact"
+_WITH_KEYWORDS = "metadata to filter by, digests, keywords"
+_PEER = "peer"
+Opened = AbstractContextManager["Store"]
+
+
+class LookedUp(Embeddings):
+    """Embed by looking a text up, so that only the stores are measured."""
+
+    def __init__(self, vectors: Mapping[str, list[float]]) -> None:
+        self.vectors = vectors
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.vectors[text] for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.vectors[text]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What goes into every store, what is asked, and the exact answers."""
+
+    texts: list[str]
+    metadatas: list[dict[str, object]]
+    ids: list[str]
+    queries: list[str]
+    nearest: list[set[str]]
+    embeddings: LookedUp
+    dim: int
+
+
+@dataclass(slots=True)
+class Store:
+    """A store under measurement.
+
+    Attributes:
+        keeps: what it writes beside text and vector.
+        rival: the store of ours that it is compared with; empty for ours.
+        finish: builds what the store does not build by itself.
+        added, ingest: seconds until `add_texts` came back, and until all was built.
+        cpu: of this process; a server's is not in it.
+    """
+
+    name: str
+    keeps: str
+    store: VectorStore
+    rival: str = ""
+    finish: Callable[[], None] = lambda: None
+    added: float = 0.0
+    ingest: float = 0.0
+    cpu: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    recalls: list[float] = field(default_factory=list)
+
+
+def postgresql(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
+    """PGVector has no index, PGVectorStore builds HNSW when asked."""
+    from langchain_postgres import PGEngine, PGVector, PGVectorStore
+    from langchain_postgres.v2.indexes import HNSWIndex
+    from qvec_pgvector import embedded
+
+    uri = embedded.start(Path(embedded_uri("pgvector", folder).path))
+    url = uri.replace("postgresql://", "postgresql+psycopg://")
+    yield _ours(uri, corpus, OURS, "hnsw")
+    yield _ours(uri, corpus, OURS_EXACT, "flat")
+
+    @contextmanager
+    def pgvector() -> Iterator[Store]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            store = PGVector(corpus.embeddings, connection=url, collection_name=_PEER, embedding_length=corpus.dim)
+        yield Store("langchain-postgres PGVector", "metadata; no index", store, OURS_EXACT)
+        store._engine.dispose()
+
+    @contextmanager
+    def pgvectorstore() -> Iterator[Store]:
+        from langchain_postgres import Column
+
+        engine = PGEngine.from_connection_string(url)
+        engine.init_vectorstore_table(_PEER, corpus.dim, id_column=Column("langchain_id", "TEXT", nullable=False))
+        store = PGVectorStore.create_sync(engine, corpus.embeddings, _PEER)
+        index = HNSWIndex(m=HNSW.m, ef_construction=HNSW.ef_construction)
+        name = "langchain-postgres PGVectorStore"
+        yield Store(name, "metadata; HNSW", store, OURS, lambda: store.apply_vector_index(index))
+        engine._run_as_sync(engine.close())
+
+    yield pgvector()
+    yield pgvectorstore()
+
+
+def milvus_lite(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
+    """Exact, in Lite files of their own, which are flushed in the end."""
+    yield _ours(str(embedded_uri("milvus", folder)), corpus, OURS, "flat")
+    flat = {"index_type": "FLAT", "metric_type": "COSINE"}
+    yield _langchain_milvus(str(folder / "peer.db"), corpus, flat, "nothing more; exact", flush=True)
+
+
+def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
+    """By HNSW on one server, whose growing segments both search as they are."""
+    yield _ours(uri, corpus, OURS, "hnsw")
+    params = {"M": HNSW.m, "efConstruction": HNSW.ef_construction}
+    index = {"index_type": "HNSW", "metric_type": "COSINE", "params": params}
+    yield _langchain_milvus(uri.replace("milvus://", "http://"), corpus, index, "metadata; HNSW", flush=False)
+
+
+@contextmanager
+def _langchain_milvus(
+    uri: str, corpus: Corpus, index: dict[str, object], keeps: str, *, flush: bool
+) -> Iterator[Store]:
+    from langchain_milvus import Milvus
+
+    store = Milvus(
+        corpus.embeddings, connection_args={"uri": uri}, collection_name=_PEER, index_params=index, drop_old=True
+    )
+
+    def finish() -> None:
+        if flush:
+            store.client.flush(_PEER)
+        store.client.query(_PEER, filter="", output_fields=["count(*)"], consistency_level="Strong")
+
+    yield Store("langchain-milvus", keeps, store, OURS, finish)
+    store.client.drop_collection(_PEER)
+    store.client.close()
+
+
+def elasticsearch(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
+    """By HNSW on one node, refreshed after the load."""
+    from langchain_elasticsearch import DenseVectorStrategy, ElasticsearchStore
+
+    yield _ours(uri, corpus, OURS, "hnsw")
+
+    @contextmanager
+    def langchain() -> Iterator[Store]:
+        url = uri.replace("elasticsearch+https", "https").replace("elasticsearch://", "http://")
+        store = ElasticsearchStore(
+            _PEER,
+            embedding=corpus.embeddings,
+            es_url=url,
+            strategy=DenseVectorStrategy(),
+            num_dimensions=corpus.dim,
+        )
+        yield Store("langchain-elasticsearch", "metadata, words of the text; HNSW", store, OURS)
+        store.client.indices.delete(index=_PEER)
+        store.client.close()
+
+    yield langchain()
+
+
+STORES: dict[str, Callable[[Path, Corpus, str], Iterator[Opened]]] = {
+    "pgvector": postgresql,
+    "milvus": milvus_lite,
+    "milvus-server": milvus_server,
+    "elasticsearch": elasticsearch,
+}
+NEEDS_URI = frozenset({"milvus-server", "elasticsearch"})
+
+
+@contextmanager
+def _ours(uri: str, corpus: Corpus, name: str, kind: IndexKind) -> Iterator[Store]:
+    embedder = LangChainEmbedder(corpus.embeddings, dim=corpus.dim)
+    collection = name.replace(", ", "_")
+    store = QvecVectorStore.connect(uri, collection, embedding=embedder, index=IndexSpec(kind=kind))
+    store.collection.drop(missing_ok=True)  # of a run that was ended
+    yield Store(name, f"{_WITH_KEYWORDS}; {'exact' if kind == 'flat' else 'HNSW'}", store)
+    store.collection.drop()
+    store.close()

@@ -1,0 +1,34 @@
+"""What `qvec migrate plan` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qvec.migrate import Plan
+
+_COLUMNS = ("float32", "+ HNSW", "halfvec", "+ HNSW", "int8", "binary", "+ HNSW")
+
+
+def plan_lines(found: Plan) -> Iterable[str]:
+    """Write a plan for people."""
+    mean, longest = found.characters
+    yield f"{found.source}: {found.rows:,} rows, {found.bad:,} of them bad; {found.sampled:,} sampled"
+    for key, value in found.facts.items():
+        yield f"  {key}: {value}"
+    yield f"  texts of {mean:,.0f} characters, the longest sampled {longest:,}; {found.cut:.1%} over the model's window"
+    rate = f"{found.tokens_per_second:,.0f} a second on the {found.device} here: {found.hours:,.2f} hours"
+    yield f"{found.model}: {found.tokens:,} tokens, {rate}"
+    if found.cost is not None:
+        yield f"  at the price given: {found.cost:,.2f}"
+    yield f"{'dim':>6} {' '.join(f'{name:>15}' for name in _COLUMNS)}   bytes"
+    for item in found.storage:
+        sizes = [
+            item.float32, item.float32_index, item.halfvec, item.halfvec_index, item.int8, item.binary,
+            item.binary_index,
+        ]  # fmt: skip
+        yield f"{item.dim:>6} {' '.join(f'{size:>15,}' if size is not None else f'{chr(45):>15}' for size in sizes)}"
+    yield "  halfvec: PostgreSQL, Milvus; int8: Elasticsearch, Milvus, FAISS; binary: all four; HNSW as pgvector's"
+    yield from (f"lock: {line}" for line in found.locks)
+    yield from (f"warning: {line}" for line in found.warnings)
