@@ -64,7 +64,7 @@ def postgresql_query(uri: str, table: str) -> Callable[[np.ndarray], object]:
 
     connection.adapters.register_dumper(np.ndarray, VectorDumper)
     connection.execute("SELECT '[1]'::vector")
-    connection.execute("SET hnsw.ef_search = 100; SET jit = off; SET enable_seqscan = off")
+    connection.execute("SET hnsw.ef_search = 200; SET jit = off; SET enable_seqscan = off")
     statement = f"SELECT id, body, embedding <=> %s AS d FROM {table} ORDER BY embedding <=> %s LIMIT 10"
     return lambda vector: connection.execute(statement, (vector, vector), prepare=True).fetchall()
 

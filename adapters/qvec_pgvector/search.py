@@ -16,7 +16,9 @@ from qvec_pgvector.filters import compile_filter
 from qvec_pgvector.load import query_vector
 from qvec_pgvector.schema import OPERATORS, Entry
 
-_DEFAULT_EF = 100
+_DEFAULT_EF = 200
+"""On SciFact by the bundled model it finds .996 of the nearest ten; 100 finds .974 in three quarters of the time."""
+
 _MAX_EF = 1000
 EXACTLY = "SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = on"
 
