@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,3 +59,11 @@ def database(backend: str, embedded_folder: Path) -> Iterator[Database]:
         for name in opened.collections():
             opened.drop(name)
         yield opened
+
+
+@pytest.fixture
+def servers_end(tmp_path: Path) -> Iterator[None]:
+    """Stop the embedded PostgreSQL of processes that were killed: it waits for them, and would outlive the tests."""
+    yield
+    for place in tmp_path.rglob("postmaster.pid"):
+        os.kill(int(place.read_text().split()[0]), signal.SIGINT)

@@ -64,6 +64,7 @@ def finish(uri: str) -> tuple[int, int, int, int]:
     return added, updated, unchanged, failed
 
 
+@pytest.mark.usefixtures("servers_end")
 @pytest.mark.parametrize("backend", ["faiss", "pgvector", "milvus"])
 def test_a_run_killed_twice_is_finished_by_the_third(backend: str, tmp_path: Path) -> None:
     try:

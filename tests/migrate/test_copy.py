@@ -302,6 +302,7 @@ def start(source: str, table: str, target: str, journal: Path, kill_at: int) -> 
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.usefixtures("servers_end")
 @pytest.mark.parametrize("kind", ["file", "table"])
 @pytest.mark.parametrize("backend", ["faiss", "pgvector"])
 def test_a_copy_killed_twice_is_finished_by_the_third(kind: str, backend: str, tmp_path: Path) -> None:
