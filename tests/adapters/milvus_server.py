@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 from tests.adapters.servers import docker_answers, free_port
 
@@ -28,8 +34,28 @@ server.stop()
 """
 
 
-def milvus_uri(folder: Path) -> str:
-    """Start a server, or name the one that QVEC_TEST_MILVUS_URI names; it ends with this process."""
+def milvus_uri() -> str:
+    """Start a server, or name the one that QVEC_TEST_MILVUS_URI names; it ends with this process.
+
+    There is one for all tests: the ports of its etcd are fixed, so that a second one ends at once. What the first
+    start failed with, every later call fails with too.
+    """
+    uri, failure = _server()
+    if failure:
+        pytest.fail(failure)
+    return uri
+
+
+@cache
+def _server() -> tuple[str, str]:
+    """The server's URI, and why there is none."""
+    try:
+        return _named_or_started(), ""
+    except (AssertionError, OSError, subprocess.SubprocessError) as exc:
+        return "", f"no Milvus server: {exc}"
+
+
+def _named_or_started() -> str:
     named = os.environ.get("QVEC_TEST_MILVUS_URI")
     if named:
         return named
@@ -39,7 +65,7 @@ def milvus_uri(folder: Path) -> str:
         container = MilvusContainer().start()
         atexit.register(container.stop)
         return f"milvus://{container.get_container_host_ip()}:{container.get_exposed_port(container.port)}"
-    return _start(folder)
+    return _start(Path(tempfile.mkdtemp(prefix="qvec-milvus-")))
 
 
 def _start(folder: Path) -> str:
@@ -51,14 +77,25 @@ def _start(folder: Path) -> str:
         text=True,
         cwd=folder,
     )
-    atexit.register(_stop, server)
+    atexit.register(_stop, server, folder)
     assert server.stdout is not None
     started = time.monotonic()
     for line in server.stdout:
         if line.startswith("ready"):
-            return f"milvus://127.0.0.1:{line.split()[1]}"
+            port = int(line.split()[1])
+            _check_up(port, folder)
+            return f"milvus://127.0.0.1:{port}"
         assert time.monotonic() - started < START_SECONDS, "Milvus did not start in time"
     raise AssertionError(f"Milvus ended with {server.wait()} before it was ready; its logs are under {folder}")
+
+
+def _check_up(port: int, folder: Path) -> None:
+    """The server's starter calls it ready also when it has ended."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    except OSError as exc:
+        log = (folder / "logs" / "etcd.log").read_text(errors="replace")[-500:]
+        raise AssertionError(f"Milvus ended as it started ({exc}); is another one running here? {log}") from exc
 
 
 def _python() -> Path:
@@ -71,7 +108,7 @@ def _python() -> Path:
     return python
 
 
-def _stop(server: subprocess.Popen[str]) -> None:
+def _stop(server: subprocess.Popen[str], folder: Path) -> None:
     if server.stdin:
         server.stdin.close()
     try:
@@ -81,3 +118,4 @@ def _stop(server: subprocess.Popen[str]) -> None:
         server.wait()
     if server.stdout:
         server.stdout.close()
+    shutil.rmtree(folder, ignore_errors=True)

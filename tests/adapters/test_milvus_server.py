@@ -15,5 +15,5 @@ class TestServer(AdapterSuite):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def adapter_uri(cls, tmp_path_factory: pytest.TempPathFactory) -> str:
-        return milvus_uri(tmp_path_factory.mktemp("milvus_server"))
+    def adapter_uri(cls) -> str:
+        return milvus_uri()

@@ -22,7 +22,7 @@ os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")
 SERVERS: dict[str, Callable[[Path], str]] = {
     "elasticsearch-server": lambda folder: elasticsearch_uri(),
     "pgvector-server": postgresql_uri,
-    "milvus-server": milvus_uri,
+    "milvus-server": lambda folder: milvus_uri(),
 }
 _AS_SERVER = (pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(900))
 """The first test may have to fetch the server."""
