@@ -111,7 +111,7 @@ def rows(
     Raises:
         InvalidInputError: something is longer than Milvus holds; nothing is cut.
     """
-    points: list[bool] = vectors.any(axis=1).tolist()
+    points: list[bool] = np.any(vectors, axis=1).tolist()
     return [
         _row(document, vector, _kept_keywords(document, keywords, analyzer), is_zero=not some, max_text=max_text)
         for document, vector, some in zip(documents, vectors, points, strict=True)
