@@ -56,7 +56,7 @@ class ForeignCollections(ForeignAdapter):
         self._connection.close()
 
     def describe_collection(self, name: str) -> CollectionSpec:
-        """Read the shape from Milvus; there is no passport."""
+        """Read the shape from Milvus; the passport is what the layout has."""
         self._known.pop(name, None)
         return self._look_up(name).spec
 

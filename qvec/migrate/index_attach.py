@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from qvec.attaching import AttachForm, AttachRow, SupportsAttach
 from qvec.embedder import Embedder
@@ -95,14 +95,13 @@ def plan_attach_index(job: IndexJob) -> list[str]:
 
 
 def layout_of(url: str, index: str) -> FieldMap:
-    """Say how an attached index is searched: ``qvec.connect(url, layout=layout_of(url, index), model=...)``.
+    """Say how an attached index is searched; `qvec.search` and `qvec.connect` find that out by themselves.
 
     Raises:
         CollectionNotFoundError: there is no such index, or it is not attached.
     """
     with _opened(url) as attaching:
-        form = _need(attaching, index)
-    return FieldMap(id="_id", text=form.text, vector=form.vector, hidden=(form.digest,))
+        return _need(attaching, index).layout
 
 
 def detach_index(url: str, index: str) -> None:
@@ -185,7 +184,8 @@ def _form(attaching: SupportsAttach, job: IndexJob) -> tuple[AttachForm, Embedde
     model = job.model or (passport.model_id if passport else job.default_model)
     dim = job.dim or (passport.dim if passport else None if job.model else job.default_dim)
     embedder = job.embedder or load_embedder(model, dim=dim)
-    wanted = passport_of(embedder)
+    # Its keywords are searched as they are, by the database or by a count of the day.
+    wanted = replace(passport_of(embedder), lexical_version="")
     if known and (known.passport, known.text) != (wanted, job.text):
         raise MigrationError(
             f"{job.index!r} has vectors of {known.passport.model_id}, {known.passport.dim} dimensions, made from "
