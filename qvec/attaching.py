@@ -95,6 +95,14 @@ class SupportsAttach(Protocol):
             The ids of those that were written to meanwhile, and are as that left them; and id -> why one was refused.
         """
 
+    def attach_without_vectors(self, index: str, form: AttachForm, rows: Sequence[AttachRow]) -> None:
+        """Take note of documents that have no text to embed; this one leaves them as they are."""
+        return
+
+    def attach_end(self, index: str, form: AttachForm) -> bool:
+        """End a pass over all documents; tell whether `attach_rows` has further ones, which were written meanwhile."""
+        return False
+
     @abstractmethod
     def detach_steps(self, index: str, form: AttachForm) -> list[str]:
         """Write the requests that `detach_fields` would send."""
