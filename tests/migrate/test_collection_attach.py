@@ -14,10 +14,10 @@ from qvec.errors import CollectionNotFoundError, InvalidInputError, UnsupportedE
 from qvec.migrate import Attached, IndexJob, MigrationError, attach_index, plan_attach_index, plan_undo, undo, verify
 from qvec.registry import embedded_uri, load_embedder
 from tests.adapters.milvus_server import milvus_uri
+from tests.migrate.collections import ROWS, make, row
 
-pymilvus = pytest.importorskip("pymilvus")
+pytest.importorskip("pymilvus")
 
-ROWS = 300
 SERVER = pytest.param("server", marks=[pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(600)])
 KEYS = ["number", "text"]
 
@@ -44,35 +44,6 @@ def name(client: Any) -> Iterator[str]:
     for each in (found, f"{found}_before", f"{found}_qvec"):
         if client.has_collection(each):
             client.drop_collection(each)
-
-
-def make(client: Any, name: str, key: str = "number", rows: int = ROWS) -> None:
-    kinds = pymilvus.DataType
-    schema = client.create_schema(auto_id=False, enable_dynamic_field=True)
-    schema.add_field("pk", kinds.INT64 if key == "number" else kinds.VARCHAR, is_primary=True, max_length=64)
-    schema.add_field("body", kinds.VARCHAR, max_length=2000)
-    schema.add_field("lang", kinds.VARCHAR, max_length=8)
-    schema.add_field("tags", kinds.ARRAY, element_type=kinds.VARCHAR, max_capacity=4, max_length=20)
-    schema.add_field("about", kinds.JSON)
-    schema.add_field("own", kinds.FLOAT_VECTOR, dim=4)
-    client.create_collection(name, schema=schema, consistency_level="Strong")
-    index = client.prepare_index_params()
-    index.add_index("own", index_type="FLAT", metric_type="L2")
-    client.create_index(name, index, sync=False)
-    client.load_collection(name)
-    client.insert(name, [row(number, key) for number in range(rows)])
-
-
-def row(number: int, key: str = "number", text: str = "") -> dict[str, object]:
-    return {
-        "pk": number if key == "number" else f"k'\"{number}",
-        "body": text or f"article {number} about topic{number % 7}",
-        "lang": "en" if number % 2 else "zh",
-        "tags": ["a", f"t{number % 3}"],
-        "about": {"stars": number, "inner": {"day": "2024-01-01"}},
-        "own": [number / 8, 0.5, 0.0, 1.0],
-        "free": f"note {number}",
-    }
 
 
 def job(address: str, name: str, **more: object) -> IndexJob:
