@@ -44,19 +44,23 @@ rare AS (
     SELECT string_agg(query::text, ' | ')::tsquery AS query
     FROM (SELECT query, sum(found) OVER (ORDER BY found, lexeme) - found AS before FROM terms) AS asked
     WHERE before < %s),
+seeds AS MATERIALIZED (
+    SELECT id, {score} AS score FROM ({rare}) AS candidates),
 bar AS (
-    SELECT {score} AS score FROM ({rare}) AS candidates ORDER BY score DESC LIMIT 1 OFFSET %s),
+    SELECT score FROM seeds ORDER BY score DESC LIMIT 1 OFFSET %s),
 needed AS (
-    SELECT string_agg(query::text, ' | ')::tsquery AS query
+    SELECT string_agg(query::text, ' | ')::tsquery && !!(SELECT query FROM rare) AS query
     FROM (SELECT query, sum(idf) OVER (ORDER BY idf, lexeme) AS most FROM terms) AS asked
     WHERE most > coalesce((SELECT score FROM bar), 0) * 0.999999),
 ranked AS (
-    SELECT id, {score} AS score FROM ({needed}) AS candidates ORDER BY score DESC, id LIMIT %s OFFSET %s)
+    SELECT id, score FROM (
+        SELECT id, score FROM seeds UNION ALL SELECT id, {score} AS score FROM ({needed}) AS candidates) AS scored
+    ORDER BY score DESC, id LIMIT %s OFFSET %s)
 """
 
-# Made anew by ts_filter, a row's tokens are unpacked once for all terms.
+# Handed through ts_delete, a row's tokens are read from their own table once for all terms.
 _CANDIDATES = """
-SELECT id, ts_filter(tokens, '{{d}}') AS tokens, {k1} * (1 - {b} + {b} * token_count / average) AS norm
+SELECT id, ts_delete(tokens, ''::text) AS tokens, {k1} * (1 - {b} + {b} * token_count / average) AS norm
 FROM corpus, {table} WHERE tokens @@ (SELECT query FROM {terms}) AND {condition} OFFSET 0
 """
 
