@@ -26,6 +26,7 @@ LEVELS = {
         "layouts",
         "keyword_index",
         "tsvector",
+        "copy_binary",
         "facts",
     },
     2: {"adapter", "attaching", "embedder", "reranker", "foreign"},

@@ -164,7 +164,7 @@ def plan_attach(job: AttachJob) -> list[str]:
     table = found or replace(table, dim=embedder.dim)
     indexes = [statement for _, statement in table.index(hnsw=job.index.kind != "flat")]
     setup = [] if found else table.setup()
-    batches = [table.page(from_start=False), Rows(table, embedder).writing]
+    batches = [table.page(from_start=False), *Rows(table, embedder).writing]
     return [statement.replace("%%", "%") for statement in [*setup, *batches, *indexes]]
 
 
