@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from qvec.lexical import Cuts, frequencies
-from qvec.tsvector import MAX_POSITIONS, lexeme, positions
+from qvec.tsvector import MAX_LEXEME, MAX_POSITIONS, lexeme, positions
 from qvec.types import Vectors
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -67,15 +67,22 @@ def vector_fields(vectors: Vectors, *, half: bool) -> Iterator[memoryview]:
 
 
 class _Positions(dict[int, bytes]):
-    """The positions of a token that occurs so often."""
+    """What follows a lexeme: the NUL that ends it, and the positions of a token that occurs so often."""
 
     def __missing__(self, frequency: int) -> bytes:
         places = positions(frequency)
-        written = struct.pack(f">{len(places) + 1}H", len(places), *places)
+        written = struct.pack(f">x{len(places) + 1}H", len(places), *places)
         if frequency < MAX_POSITIONS:
             self[frequency] = written
         return written
 
 
+def _encoded(tokens: Sequence[str]) -> list[bytes]:
+    together = "\0".join(tokens).encode()
+    if len(together) > MAX_LEXEME:  # else no token is too long either
+        together = "\0".join(map(lexeme, tokens)).encode()
+    return together.split(b"\0")
+
+
 _positions = _Positions()
-_lexemes = Cuts(lambda token: lexeme(token).encode() + b"\0")
+_lexemes = Cuts(_encoded)
