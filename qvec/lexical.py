@@ -54,7 +54,7 @@ class Cuts(dict[str, tuple[Form, ...]]):
         if len(run) > 2 and _IS_CJK.match(run):  # hardly any comes again, and kept they would oust what does
             return tuple(self._form([*map(add, run, run[1:])]))
         pieces = tuple(self._form(_cut(run)))
-        if len(run) <= self._LONGEST:
+        if len(run) <= self._LONGEST and not run.isdecimal():  # nor are numbers, which never end
             if len(self) >= self._MOST:
                 self.clear()
             self[run] = pieces

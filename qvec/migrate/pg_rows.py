@@ -91,12 +91,6 @@ class Rows:
         """The statements that write a batch's vectors and tokens."""
         return self._loading.statements
 
-    def prepare(self, connection: sa.Connection, rows: Sequence[Row]) -> Made:
-        """Embed those rows whose vectors are not up to date; no transaction is open meanwhile."""
-        held = self.held(connection, rows)
-        connection.rollback()
-        return self.make(rows, held)
-
     def write(self, connection: sa.Connection, rows: Sequence[Row], made: Made, position: str) -> Outcome:
         """Write what was made, and note how far the backfill is."""
         with connection.begin():
