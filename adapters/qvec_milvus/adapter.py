@@ -22,6 +22,7 @@ from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_milvus import analyzers, hybrid, naming, schema
+from qvec_milvus.attachments import Attachments, Pass
 from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
@@ -37,7 +38,7 @@ _THREADS = 8
 """So many searches of both legs run at the same time; further ones wait for a thread."""
 
 
-class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
+class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, Attachments):
     """Keep collections in Milvus; each is a Milvus collection of the same name, described as ours.
 
     Args:
@@ -56,6 +57,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
             else ServerTotals(self._reader)
         )
         self._creating = Lock()
+        self._passes: dict[str, Pass] = {}
         self._legs = Legs(connection, self._reader, self._totals)
         self._second = ThreadPoolExecutor(_THREADS, thread_name_prefix="qvec-milvus")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from qvec.errors import BackendError
 from qvec_milvus.connection import Connection
-from qvec_milvus.filters import EVERYTHING
+from qvec_milvus.filters import EVERYTHING, literal
 
 PAGE = 10_000
 _AT_ONCE = 2000
@@ -61,16 +61,12 @@ class Reader:
         for page in self.pages(name, expression, fields):
             yield from page
 
-    def pages(self, name: str, expression: str, fields: list[str], size: int = PAGE) -> Iterator[list[dict[str, Any]]]:
+    def pages(
+        self, name: str, expression: str, fields: list[str], size: int = PAGE, *, key: str = "id"
+    ) -> Iterator[list[dict[str, Any]]]:
         """Read the fields of the records that an expression is true of, in order of id."""
-        with self._connection.use() as client:
-            walk = client.query_iterator(
-                name,
-                batch_size=size,
-                filter=expression or EVERYTHING,
-                output_fields=fields,
-                consistency_level=self._connection.level(name),
-            )
+        wanted = expression or EVERYTHING
+        walk = self._walk(name, wanted, fields, size)
         while True:
             with self._connection.use():
                 page = list(walk.next())
@@ -78,3 +74,18 @@ class Reader:
                     walk.close()
                     return
             yield page
+            last = page[-1][key]
+            if isinstance(last, str) and literal(last) != f'"{last}"':
+                # pymilvus 3.0 goes on after the last id by putting it between quotes as it is.
+                walk.close()
+                walk = self._walk(name, f"({wanted}) and {key} > {literal(last)}", fields, size)
+
+    def _walk(self, name: str, expression: str, fields: list[str], size: int) -> Any:
+        with self._connection.use() as client:
+            return client.query_iterator(
+                name,
+                batch_size=size,
+                filter=expression,
+                output_fields=fields,
+                consistency_level=self._connection.level(name),
+            )
