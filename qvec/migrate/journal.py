@@ -129,6 +129,8 @@ class Journal:
         records: Sequence[Document],
         sampled: Iterable[Sampled],
         errors: Iterable[tuple[str, str]],
+        *,
+        long: int = 0,
     ) -> None:
         """Note a batch that the target has taken, all of it or nothing."""
         db = self._db
@@ -140,6 +142,7 @@ class Journal:
         db.executemany("INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?)", rows)
         db.execute("DELETE FROM sample WHERE hash NOT IN (SELECT hash FROM sample ORDER BY hash LIMIT ?)", (SAMPLE,))
         self._put("position", json.dumps(position))
+        self._put("long", str(int(self.fact("long") or 0) + long))
         db.execute("COMMIT")
 
     def is_sampled(self, identity: str) -> bool:
@@ -175,7 +178,7 @@ class Journal:
         """Forget how far the copy was; that the target is its own stays known."""
         for table in ("documents", "records", "errors", "sample"):
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608
-        self._db.execute("DELETE FROM facts WHERE name IN ('position', 'done')")
+        self._db.execute("DELETE FROM facts WHERE name IN ('position', 'done', 'long')")
 
     def _put(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
