@@ -27,6 +27,7 @@ LEVELS = {
         "keyword_index",
         "tsvector",
         "pgvector_limits",
+        "copy_binary",
         "facts",
     },
     2: {"adapter", "attaching", "embedder", "reranker", "foreign"},

@@ -15,7 +15,7 @@ from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.layouts import FieldMap
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
-from qvec.migrate.pg_attach import AttachReport
+from qvec.migrate.pg_backfill import AttachReport
 from qvec.migrate.source import Record
 from qvec.migrate.verifying import Difference, Findings, Sample, VerifyReport
 from qvec.migrate.writing import Preparer

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 import qvec
 from qvec.errors import CollectionNotFoundError, InvalidInputError, PassportMismatchError
 from qvec.migrate import AttachJob, FieldMap, MigrationError, attach, detach, plan_attach
-from qvec.migrate.pg_rows import vector_text
 from qvec.pgvector_limits import INDEX_FROM
 from qvec.registry import load_embedder
 from qvec.types import IndexSpec
@@ -264,11 +261,3 @@ def test_a_dry_run_gives_the_statements_and_changes_nothing(server: str, db: psy
     assert statements[0].startswith('CREATE TABLE "qvec_0_rows" AS SELECT "id" AS key_1 FROM "My Shop"."Ar""ticles %"')
     assert any(statement.startswith("CREATE INDEX CONCURRENTLY") for statement in statements)
     assert tables(db) == before
-
-
-def test_a_vector_is_written_without_loss() -> None:
-    drawn = np.random.default_rng(0).standard_normal(4096).astype(np.float32)
-    extremes = np.array([0.0, -0.0, 1.0, 1e-45, 3.4028235e38, -1.1754944e-38, 0.1, 1 / 3], np.float32)
-    for vector in (drawn, extremes):
-        read = np.array(json.loads(vector_text(vector)), np.float32)
-        assert np.array_equal(read, vector)
