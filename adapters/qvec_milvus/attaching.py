@@ -37,7 +37,8 @@ class Filling:
         self._twin = twin
         self._reader = Reader(connection)
         # Reads are strong: what others wrote a moment ago must not be missed.
-        connection.unsettled.update((twin.old, twin.new))
+        for name in (twin.old, twin.new):
+            connection.wrote(name)
 
     def rows(self, size: int, *, vectors: bool) -> Iterator[list[AttachRow]]:
         """Read all rows: of the twin once it has the name, of the collection before."""
