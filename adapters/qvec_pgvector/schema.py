@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from psycopg import sql
 
 from qvec.errors import CollectionNotFoundError
+from qvec.pgvector_limits import INDEX_FROM, MAX_VECTOR
 from qvec.specs import spec_from_form, spec_to_json
 from qvec.types import CollectionSpec, Metric
 from qvec_pgvector.connections import Connection
 
-MAX_VECTOR = 2000
 MAX_HALFVEC = 4000
-INDEX_FROM = 1000
-"""Below so many rows an exact scan takes a few milliseconds and misses nothing. It reads each vector out of line."""
 
 OPERATORS = {Metric.COSINE: sql.SQL("<=>"), Metric.DOT: sql.SQL("<#>"), Metric.L2: sql.SQL("<->")}
 _CLASSES = {Metric.COSINE: "cosine", Metric.DOT: "ip", Metric.L2: "l2"}
