@@ -23,7 +23,7 @@ from benchmarks.report import table, write
 from qvec.embedder import Embedder
 from qvec.migrate import AttachJob, attach
 from qvec.registry import load_embedder
-from qvec.types import IndexSpec
+from qvec.types import IndexSpec, Vectors
 
 BATCH = 256
 Row = dict[str, object]
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("what", choices=["rate", "memory", "trigger", "all"], nargs="?", default="all")
     parser.add_argument("--rows", type=int, default=100_000, help="of the table whose backfill is measured")
     parser.add_argument("--model", default="bundled")
+    parser.add_argument("--model-rows", type=int, default=100_000, help="of these, that the model embeds")
     parser.add_argument("--transformer-rows", type=int, default=1_000, help="that a transformer embeds; 0: none")
     parser.add_argument("--loop-rows", type=int, default=2_000, help="rows that the plain loop embeds")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="for memory")
@@ -63,21 +64,26 @@ def rate(options: argparse.Namespace) -> list[Row]:
     """
     found = []
     for wait in options.waits:
-        name = f"waits {wait:g} ms a text"
-        rows = list(pieces(options.rows))
-        most = int(options.wait_seconds * 1000 / wait)
-        rows = rows[:: -(-len(rows) // most)]
-        found.append(_rate(name, Waiting(wait / 1000), iter(rows), min(options.loop_rows, most // 10)))
+        rows = _every(options.rows, int(options.wait_seconds * 1000 / wait))
+        model = Waiting(wait / 1000)
+        found.append(_rate(f"waits {wait:g} ms a text", model, iter(rows), min(options.loop_rows, len(rows) // 10)))
     if options.model:
-        found.append(_rate(options.model, load_embedder(options.model), pieces(options.rows), options.loop_rows))
+        rows = _every(options.rows, options.model_rows)
+        found.append(_rate(options.model, load_embedder(options.model), iter(rows), options.loop_rows))
     if options.transformer_rows:
         with tempfile.TemporaryDirectory() as folder:
             place = write_model(Path(folder), "small", device="cpu", dtype="float32", seed=options.seed)
-            model = load_embedder(str(place))
+            transformer = load_embedder(str(place))
             loop_rows = min(options.loop_rows, options.transformer_rows // 4)
             texts = pieces(options.transformer_rows, only_library=True)
-            found.append(_rate("qwen3, 3 layers of 256", model, texts, loop_rows))
+            found.append(_rate("qwen3, 3 layers of 256", transformer, texts, loop_rows))
     return found
+
+
+def _every(rows: int, most: int) -> list[tuple[str, str]]:
+    """Take as many of the real rows as there may be, spread over all of them."""
+    found = list(pieces(rows))
+    return found[:: -(-len(found) // most)]
 
 
 def _rate(name: str, embedder: Embedder, rows: Iterator[tuple[object, ...]], loop_rows: int) -> Row:
@@ -145,10 +151,10 @@ class Precomputed:
     def __init__(self) -> None:
         self._drawn = np.random.default_rng(0).standard_normal((4096, self.dim)).astype(np.float32)
 
-    def encode_document(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_document(self, texts: Sequence[str]) -> Vectors:
         return self._drawn[[zlib.crc32(text.encode()) % 4096 for text in texts]]
 
-    def encode_query(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_query(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
         return self.encode_document(texts)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -164,7 +170,7 @@ class Waiting(Precomputed):
         super().__init__()
         self._seconds = seconds
 
-    def encode_document(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_document(self, texts: Sequence[str]) -> Vectors:
         time.sleep(self._seconds * len(texts))
         return super().encode_document(texts)
 
