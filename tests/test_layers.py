@@ -26,6 +26,7 @@ LEVELS = {
         "layouts",
         "keyword_index",
         "tsvector",
+        "pgvector_limits",
         "copy_binary",
         "facts",
     },

@@ -200,7 +200,7 @@ def search(
         selector = driver.IDSelectorBitmap(np.packbits(np.isin(ann.ids, allowed), bitorder="little"))
     # FAISS keeps the selector alive only when it is given to the constructor.
     scores, places = ann.inner.search(vectors, k, params=_parameters(driver, ann.inner, k, selector, ef))
-    return scores, ann.ids[places] if (places[:, -1] >= 0).all() else np.where(places >= 0, ann.ids[places], -1)
+    return scores, ann.ids[places] if places[:, -1].min() >= 0 else np.where(places >= 0, ann.ids[places], -1)
 
 
 def _parameters(driver: Any, inner: Any, k: int, selector: Any, ef: int | None) -> Any:

@@ -78,6 +78,7 @@ def describe(client: Any, form: FieldMap, table: str) -> ForeignCollection | Non
             str(form.name_of(table)),
             int(fields[form.vector]["params"]["dim"]),
             _METRICS.get(metric_type, Metric.COSINE),
+            passport=form.passport,
         ),
         metric_type,
         str(index.get("index_type", "")),

@@ -20,14 +20,12 @@ from qvec.migrate.pg_rows import Rows, run
 from qvec.migrate.pg_session import attached, connected, locked, name_lock
 from qvec.migrate.pg_table import STATE, PgTable, quoted
 from qvec.passport import check_passport, passport_of
+from qvec.pgvector_limits import INDEX_FROM
 from qvec.registry import DEFAULT_MODEL, load_embedder, open_adapter
 from qvec.types import TITLE, CollectionSpec, IndexSpec
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
-
-INDEX_FROM = 10_000
-"""Below so many rows an exact scan takes a few milliseconds and misses nothing."""
 
 _ERRORS = 1000
 
@@ -66,7 +64,7 @@ class AttachJob:
         triggers: queue the rows that change, for `sync`.
         version: instead of triggers, a column that another value is written to whenever a row changes
             (``updated_at``, a counter): `sync` compares it with what it was.
-        index: of the vectors; ``"auto"`` builds HNSW from 10,000 rows on.
+        index: of the vectors; ``"auto"`` builds HNSW from 1,000 rows on, as in any collection.
     """
 
     url: str

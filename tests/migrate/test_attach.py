@@ -10,6 +10,7 @@ import pytest
 import qvec
 from qvec.errors import CollectionNotFoundError, InvalidInputError, PassportMismatchError
 from qvec.migrate import AttachJob, FieldMap, MigrationError, attach, detach, plan_attach
+from qvec.pgvector_limits import INDEX_FROM
 from qvec.registry import load_embedder
 from qvec.types import IndexSpec
 from tests.migrate.postgres import psycopg
@@ -131,6 +132,18 @@ def test_the_index_is_built_and_used_through_the_view(server: str, db: psycopg.C
     text = "Article 2999\ntext about topic3 and word2999"
     with qvec.connect(server) as database:
         assert database.collection("shop").search(text, mode="dense", k=1)[0].score == pytest.approx(1)
+
+
+def test_an_automatic_index_is_built_from_as_many_rows_on_as_in_every_collection(
+    server: str, db: psycopg.Connection
+) -> None:
+    make(db, rows=INDEX_FROM - 1)
+    attach(job(server, dim=16))
+    there = "SELECT count(*) FROM pg_class WHERE relname LIKE 'qvec%hnsw'"
+    assert db.execute(there).fetchone() == (0,)
+    db.execute('INSERT INTO "My Shop"."Ar""ticles %" (id, body) VALUES (0, \'one more\')')
+    attach(job(server, dim=16))
+    assert db.execute(there).fetchone() == (1,)
 
 
 @pytest.mark.parametrize("in_table", [False, True], ids=["companion", "in_table"])
