@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.embedders.cache import CachedEmbedder
 from qvec.errors import EmbeddingError, EndpointError, InvalidInputError, PartialWriteError
-from qvec.long_text import DEFAULT_LONG_TEXT, LongDocument, LongText, Prepared, pool
+from qvec.long_text import DEFAULT_LONG_TEXT, LongDocument, LongText, encode
 from qvec.passport import check_passport
 from qvec.prepare import Planner, Window
 from qvec.types import Document, Vectors
@@ -164,7 +164,7 @@ class _Run:
 
     def _embed(self, window: Window) -> _Embedded:
         records, pieces = window.records, window.pieces
-        vectors, faults = _isolate(lambda some: self._encode(some, pieces), records)
+        vectors, faults = _isolate(lambda some: encode(self.embedder, some, pieces), records)
         for position, reason in faults.items():
             window.fail(records[position], reason)
         good = [record for position, record in enumerate(records) if position not in faults]
@@ -174,21 +174,6 @@ class _Run:
         documents = [good[row] for row in chosen]
         texts = sum(len(pieces[document.id].pieces) if document.id in pieces else 1 for document in documents)
         return _Embedded(documents, filled, window, texts)
-
-    def _encode(self, records: Sequence[Document], pieces: Mapping[str, Prepared]) -> Vectors:
-        texts = [
-            list(pieces[record.id].pieces) if record.id in pieces else [record.searchable_text] for record in records
-        ]
-        rows = self.embedder.encode_document([text for several in texts for text in several])
-        if len(rows) == len(records):
-            return rows
-        ends = np.cumsum([len(several) for several in texts])
-        return np.stack(
-            [
-                part[0] if len(part) == 1 else pool(part, pieces[record.id].weights)
-                for record, part in zip(records, np.split(rows, ends[:-1]), strict=True)
-            ]
-        )
 
     def _write(self, embedded: Future[_Embedded]) -> None:
         """Write a window, and with it those behind it that are embedded: a slow database gets few large calls."""
@@ -239,6 +224,8 @@ class _Run:
                     _fail(windows, document, exc.failed[document.id])
             self.written += len(documents) - len(exc.failed)
         except InvalidInputError as exc:
+            # The names may have been exchanged since the passport was compared.
+            check_passport(self.adapter.describe_collection(self.name), self.embedder)
             if len(documents) == 1:
                 _fail(windows, documents[0], str(exc))
                 return

@@ -99,9 +99,9 @@ def prepared(vectors: Vectors, metric: Metric) -> Vectors:
     """Scale rows to unit length under cosine; a zero row stays zero."""
     if metric is not Metric.COSINE:
         return np.ascontiguousarray(vectors, np.float32)
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))  # as np.linalg.norm, at a third of its price
+    norms = np.sqrt(np.add.reduce(vectors * vectors, axis=1, keepdims=True))  # as np.linalg.norm, at half its price
     norms[norms == 0] = 1
-    return np.ascontiguousarray(vectors / norms[:, None], np.float32)
+    return np.ascontiguousarray(vectors / norms, np.float32)
 
 
 def _last_dead(connection: sqlite3.Connection, number: int) -> int:

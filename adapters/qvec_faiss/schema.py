@@ -173,7 +173,8 @@ class _Reading(AbstractContextManager[sqlite3.Connection]):
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connections.mapped.__exit__(kind, exc, trace)
+        if exc is not None:
+            self._connections.mapped.__exit__(kind, exc, trace)
 
 
 def create_tables(connection: sqlite3.Connection, spec: CollectionSpec) -> None:

@@ -16,12 +16,11 @@ import numpy as np
 from qvec.attaching import AttachRow
 from qvec.types import Vectors
 from qvec_milvus.connection import Connection
-from qvec_milvus.filters import literal
+from qvec_milvus.filters import every_number, literal
 from qvec_milvus.reading import Reader
 from qvec_milvus.twins import DYNAMIC, Twin
 
 _PAGE = 500
-_LOWEST = -(2**63)
 
 
 class Filling:
@@ -37,7 +36,8 @@ class Filling:
         self._twin = twin
         self._reader = Reader(connection)
         # Reads are strong: what others wrote a moment ago must not be missed.
-        connection.unsettled.update((twin.old, twin.new))
+        for name in (twin.old, twin.new):
+            connection.wrote(name)
 
     def rows(self, size: int, *, vectors: bool) -> Iterator[list[AttachRow]]:
         """Read all rows: of the twin once it has the name, of the collection before."""
@@ -160,7 +160,7 @@ class Filling:
 
     def _pages(self, name: str, fields: list[str], size: int) -> Iterator[list[dict[str, Any]]]:
         key = self._twin.form.id
-        everything = f"{key} > {_LOWEST}" if self._twin.has_number_ids else f'{key} != ""'
+        everything = every_number(key) if self._twin.has_number_ids else f'{key} != ""'
         return self._reader.pages(name, everything, self._asked(fields), size, key=key)
 
     def _some(self, name: str, fields: list[str], ids: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -104,9 +104,11 @@ def _copy(job: CopyJob, errors: str | None, *, restart: bool, stop: bool, as_jso
         lines = (json.dumps({"place": place, "reason": reason}) + "\n" for place, reason in api.copy_errors(job))
         Path(errors).write_text("".join(lines), encoding="utf-8")
     vectors = "carried" if report.carried else "made"
+    long = f"{report.long:,} long rows ({report.long_text}); " if report.long else ""
     line = (
         f"{job.collection}: {report.documents:,} rows in {report.records:,} records, vectors {vectors}; "
-        f"{report.failed:,} bad rows; {report.verified:,} compared; {report.seconds:.1f} s"
+        f"{long}{report.failed:,} bad rows; "
+        f"{report.verified:,} compared; {report.seconds:.1f} s"
     )
     tell(asdict(report), [line], as_json=as_json)
     tell_errors(report.errors, report.failed, as_json=as_json)

@@ -1,6 +1,7 @@
 """Moving data that is there already: tables made searchable in place, and copies from store to store."""
 
-from qvec.migrate.copying import CopyJob, CopyPlan, CopyProgress, CopyReport, copy, copy_errors, plan_copy, undo_copy
+from qvec.migrate.copy_job import CopyJob, CopyPlan, CopyProgress, CopyReport
+from qvec.migrate.copying import copy, copy_errors, plan_copy, undo_copy
 from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.index_attach import IndexJob, attach_index, detach_index, layout_of, plan_attach_index

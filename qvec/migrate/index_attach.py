@@ -13,7 +13,7 @@ from qvec.attaching import AttachForm, AttachRow, SupportsAttach
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.layouts import FieldMap
-from qvec.migrate.copying import CopyProgress
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.pg_backfill import AttachReport
 from qvec.migrate.source import Record

@@ -11,7 +11,7 @@ from qvec.adapter import Adapter
 from qvec.checks import check_name
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, InvalidInputError
-from qvec.migrate.copying import CopyProgress
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.pg_backfill import AttachReport, backfill

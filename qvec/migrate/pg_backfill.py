@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from qvec.migrate.copying import CopyProgress
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.pg_rows import Cut, Outcome, Row, Rows, run
 from qvec.migrate.pg_table import PgTable
 

@@ -69,7 +69,8 @@ def job(url: str, index: str, **more: object) -> IndexJob:
 
 def sources(client: elasticsearch.Elasticsearch, index: str) -> dict[str, dict[str, object]]:
     client.indices.refresh(index=index)
-    found = client.search(index=index, size=1000, source_exclude_vectors=False)
+    shown = {"source_exclude_vectors": False} if elasticsearch.__version__ >= (9, 2) else {}
+    found = client.search(index=index, size=1000, **shown)
     return {hit["_id"]: hit["_source"] for hit in found["hits"]["hits"]}
 
 
