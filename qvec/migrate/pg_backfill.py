@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from qvec.migrate.copy_job import CopyProgress
-from qvec.migrate.pg_rows import Outcome, Row, Rows, run
+from qvec.migrate.pg_rows import Cut, Outcome, Row, Rows, run
 from qvec.migrate.pg_table import PgTable
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _BATCH = 256
-_Page: TypeAlias = tuple[list[Row], dict[str, str]]
+_Page: TypeAlias = tuple[list[Row], Cut]
 
 
 @dataclass(slots=True)
@@ -58,8 +58,8 @@ def backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyProg
     read = 0
     with connection.engine.connect() as other, _ahead(connection, rows, last) as pages, _thread("write") as writer:
         pending: Future[Outcome] | None = None
-        for found, held in pages:
-            made = rows.make(found, held)
+        for found, cut in pages:
+            made = rows.embed(cut)
             _add(report, pending)
             # Written while the next batch is embedded, and the one after it read; the position goes with it, so order
             # is kept.
@@ -74,7 +74,7 @@ def backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyProg
 
 @contextmanager
 def _ahead(connection: sa.Connection, rows: Rows, last: list[str] | None) -> Iterator[Iterator[_Page]]:
-    """Read each page of the table while the one before it is embedded; what a page's rows have comes with it."""
+    """Read each page of the table, and cut its rows, while the one before it is embedded."""
 
     def pages() -> Iterator[_Page]:
         following = reader.submit(read, last)
@@ -86,7 +86,7 @@ def _ahead(connection: sa.Connection, rows: Rows, last: list[str] | None) -> Ite
         found = page(connection, rows.table, last)
         held = rows.held(connection, found)
         connection.rollback()
-        return found, held
+        return found, rows.cut(found, held)
 
     with _thread("read") as reader:
         yield pages()

@@ -14,7 +14,7 @@ from qvec.migrate.fields import join_id
 from qvec.migrate.pg_load import Loading, Written
 from qvec.migrate.pg_table import PgTable
 from qvec.migrate.source import Record
-from qvec.migrate.writing import Preparer
+from qvec.migrate.writing import Batch, Preparer
 from qvec.types import Document, Vector
 
 if TYPE_CHECKING:
@@ -57,6 +57,16 @@ class Outcome:
 
 Part: TypeAlias = tuple[Document, int]
 """A record of a row, and where its text starts in the row's, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Rows that changed, their records, these as a batch to embed, and reasons by row."""
+
+    changed: list[Row]
+    parts: list[tuple[Row, list[Part]]]
+    batch: Batch | None
+    errors: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +138,31 @@ class Rows:
 
     def make(self, rows: Sequence[Row], held: Mapping[str, str]) -> Made:
         """Embed those rows whose digest is not the one held; touches no database."""
+        return self.embed(self.cut(rows, held))
+
+    def cut(self, rows: Sequence[Row], held: Mapping[str, str]) -> Cut:
+        """Cut the texts of those rows whose digest is not the one held: all of `make` that needs no model at work."""
         changed = [row for row in rows if held.get(row.id) != row.digest]
         parts = self.parts([row for row in changed if row.text.strip()])
         errors = {row.id: _EMPTY for row in changed if not row.text.strip()}
         if self.table.in_table:
             errors |= {row.id: _TOO_LONG for row, cut in parts if len(cut) > 1}
             parts = [(row, cut) for row, cut in parts if len(cut) == 1]
-        vectors, refused = self._embed([part for _, cut in parts for part, _ in cut])
-        errors |= {row.id: refused[part.id] for row, cut in parts for part, _ in cut if part.id in refused}
-        return Made(changed, [(row, cut) for row, cut in parts if row.id not in errors], vectors, errors)
+        records = [Record(part.id, None, part) for _, cut in parts for part, _ in cut]
+        return Cut(changed, parts, self._preparer.records(records, set()) if records else None, errors)
+
+    def embed(self, found: Cut) -> Made:
+        """Make the vectors of rows that are cut."""
+        batch = found.batch
+        if batch is None:
+            return Made(found.changed, [], {}, found.errors)
+        self._preparer.embed(batch)
+        refused = batch.errors
+        errors = found.errors | {
+            row.id: refused[part.id] for row, cut in found.parts for part, _ in cut if part.id in refused
+        }
+        vectors = {item.id: batch.vectors[at] for at, item in enumerate(batch.documents)}
+        return Made(found.changed, [(row, cut) for row, cut in found.parts if row.id not in errors], vectors, errors)
 
     def store(self, connection: sa.Connection, rows: Sequence[Row], made: Made) -> Outcome:
         """Write what was made, inside a transaction."""
@@ -232,13 +258,6 @@ class Rows:
             {"ids": first},
         )
         return {str(key).removesuffix("#part1"): str(digest).split("/")[0] for key, digest in found}
-
-    def _embed(self, documents: Sequence[Document]) -> tuple[dict[str, Vector], dict[str, str]]:
-        """Return id -> vector, and id -> why there is none."""
-        if not documents:
-            return {}, {}
-        batch = self._preparer.prepare([Record(item.id, None, item) for item in documents], set())
-        return {item.id: batch.vectors[at] for at, item in enumerate(batch.documents)}, batch.errors
 
     def parts(self, rows: Sequence[Row]) -> list[tuple[Row, list[Part]]]:
         """Cut what is over the model's window; each part with where it starts in the row's text, from 1."""

@@ -78,8 +78,7 @@ class Preparer:
     def prepare(self, rows: Sequence[Record], copied: set[str]) -> Batch:
         """Make a batch with its vectors; see `records`."""
         batch = self.records(rows, copied)
-        if self._embedder is not None:
-            self._embed(batch, self._embedder)
+        self.embed(batch)
         return batch
 
     def records(self, rows: Sequence[Record], copied: set[str]) -> Batch:
@@ -147,7 +146,11 @@ class Preparer:
             return True
         return self._embedder.count_tokens([text])[0] <= self._embedder.max_tokens
 
-    def _embed(self, batch: Batch, embedder: Embedder) -> None:
+    def embed(self, batch: Batch) -> None:
+        """Make a batch's vectors, unless they came with the rows; a record that cannot be embedded is an error."""
+        if self._embedder is None:
+            return
+        embedder = self._embedder
         batch.vectors = np.zeros((len(batch.documents), self._dim), np.float32)
 
         def encode(first: int, last: int) -> None:
