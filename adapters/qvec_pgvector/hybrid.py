@@ -55,6 +55,7 @@ ELSE (score - min(score) OVER ()) / {unit} END)
 _UNITS = {
     "min-max": sql.SQL("(max(score) OVER () - min(score) OVER ())"),
     "z-score": sql.SQL("stddev_pop(score) OVER ()"),
+    "raw": sql.SQL("1.0::float8"),
 }
 
 
@@ -104,7 +105,7 @@ def _statement(
         base=sql.SQL("1" if entry.spec.metric is Metric.COSINE else "0"),
         ranked=ranked,
         weight=weight,
-        lexical_worth=worth,
+        lexical_worth=sql.SQL("score") if how.method == "linear" and how.scaling == "raw" else worth,
         columns=rows.COLUMNS,
         table=entry.table,
     )
