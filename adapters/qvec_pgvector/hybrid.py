@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from psycopg import sql
 
-from qvec.evidence import DENSE_RANK, LEXICAL_RANK
+from qvec.evidence import DENSE_RANK
 from qvec.filters import Filter
 from qvec.fusion import FusionSpec, fuse
 from qvec.types import Document, Hit, Leg, LegName, Metric, Vector
@@ -119,7 +119,7 @@ def _weight(how: FusionSpec) -> tuple[sql.Composable, list[object]]:
         return sql.SQL("%s::float8"), [how.weight("lexical")]
     bounds = [evidence.most, evidence.least]
     factors = [evidence.base, evidence.lead, evidence.points, evidence.drop]
-    return sql.SQL(_EVIDENCE), [*bounds, *factors, LEXICAL_RANK, DENSE_RANK]
+    return sql.SQL(_EVIDENCE), [*bounds, *factors, evidence.rank, DENSE_RANK]
 
 
 def _worth(how: FusionSpec) -> tuple[sql.Composable, list[object]]:
