@@ -74,7 +74,7 @@ def search(
     instruction: str | None = None,
     offset: int = 0,
     cursor: str = "",
-    fusion: Fusion = "rrf",
+    fusion: Fusion | None = None,
     weights: Mapping[LegName, float] | None = None,
     rank_constant: int = RANK_CONSTANT,
     scaling: Scaling = "min-max",
@@ -104,10 +104,10 @@ def search(
         instruction: the model's task, a preset's name or an English sentence.
         offset: hits to skip.
         cursor: the `Hits.cursor` of the page before, instead of `offset`.
-        fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score.
+        fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score; None as `Collection.search` says.
         weights: of the legs.
         rank_constant: of ``"rrf"``.
-        scaling: of ``"linear"``: ``"min-max"`` or ``"z-score"``.
+        scaling: of ``"linear"``: ``"min-max"``, ``"z-score"`` or ``"raw"``.
         window: how deep each leg counts at most.
         min_score: the least `Hit.relevance`, from 0 to 1.
         group_by: ``"source"`` gives each document once, as its best part.

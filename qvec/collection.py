@@ -170,7 +170,7 @@ class Collection:
         instruction: str | None = None,
         offset: int = 0,
         cursor: str = "",
-        fusion: Fusion = "rrf",
+        fusion: Fusion | None = None,
         weights: Mapping[LegName, float] | None = None,
         rank_constant: int = RANK_CONSTANT,
         scaling: Scaling = "min-max",
@@ -200,10 +200,11 @@ class Collection:
             instruction: the model's task, a preset's name or an English sentence; None takes the model's default.
             offset: hits to skip.
             cursor: the `Hits.cursor` of the page before, instead of `offset`.
-            fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score.
+            fusion: ``"rrf"`` by rank or ``"linear"`` by scaled score; None takes ``"rrf"``, but with the bundled
+                model and no weights ``"linear"`` by raw scores for Chinese and English.
             weights: of the legs; None gives the dense leg 1, the lexical leg what `qvec.lexical_weight.weighed` says.
             rank_constant: of ``"rrf"``.
-            scaling: of ``"linear"``: ``"min-max"`` or ``"z-score"``.
+            scaling: of ``"linear"``: ``"min-max"``, ``"z-score"`` or ``"raw"``.
             window: how deep each leg counts, doubled until ``offset + k`` fit; None for all of it. The first hits stand
                 as in the fusion of the whole windows, though no more is read of them than that takes.
             min_score: the least relevance.
@@ -235,11 +236,11 @@ class Collection:
         if self._analyzer is not None:
             self._opened.known()
         condition = to_filter(where)
-        how = FusionSpec(method=fusion, weights=weights or {}, rank_constant=rank_constant, scaling=scaling)
+        how = FusionSpec(method=fusion or "rrf", weights=weights or {}, rank_constant=rank_constant, scaling=scaling)
         given = None if vector is None else bytes(np.asarray(vector, np.float64))
         settings = (mode, how, window, min_score, group_by, diversity, explain, ef)
         budget = None if rerank is None else Budget(rerank_depth, rerank_tokens, rerank_seconds)
-        question = fingerprint(self.name, query, condition, instruction, weights, given, budget, *settings)
+        question = fingerprint(self.name, query, condition, instruction, weights, fusion, given, budget, *settings)
         if cursor and offset:
             raise InvalidInputError("search takes offset or cursor, one of the two")
         wanted = Wanted(
@@ -259,7 +260,8 @@ class Collection:
             asked = Question(self._adapter, self.name, query, rows, condition, breadth)
             chosen = how
             if mode == "hybrid" and weights is None:
-                chosen = weighed(how, query, model=self._opened.model_id(loads=vector is None))
+                model = self._opened.model_id(loads=vector is None)
+                chosen = weighed(how, query, model=model, free=fusion is None)
             if rerank is None or budget is None:
                 return asked.ranked(chosen, wanted, self._executor, lambda: self._opened.known().metric)
             head = replace(wanted, k=max(budget.depth, wanted.end), offset=0)

@@ -14,7 +14,7 @@ from qvec.evidence import Evidence
 from qvec.types import Hit, Leg, LegName
 
 Fusion: TypeAlias = Literal["rrf", "linear"]
-Scaling: TypeAlias = Literal["min-max", "z-score"]
+Scaling: TypeAlias = Literal["min-max", "z-score", "raw"]
 
 RANK_CONSTANT = 60
 
@@ -29,6 +29,7 @@ class FusionSpec:
         rank_constant: of ``"rrf"``: the larger, the less the first ranks count.
         scaling: of ``"linear"``: what a leg's scores are divided by, counted from its lowest: ``"min-max"`` their
             range, ``"z-score"`` their standard deviation. Counted so, a hit that a leg lacks gets 0 from it by both.
+            ``"raw"`` divides by nothing, and takes BM25 as it is: its 0 is already that of a hit without keywords.
         evidence: weighs the lexical leg by what both answer, instead of `weights`.
     """
 
@@ -42,7 +43,7 @@ class FusionSpec:
         if self.method not in get_args(Fusion):
             raise InvalidInputError(f"fusion={self.method!r}: takes 'rrf' or 'linear'")
         if self.scaling not in get_args(Scaling):
-            raise InvalidInputError(f"scaling={self.scaling!r}: takes 'min-max' or 'z-score'")
+            raise InvalidInputError(f"scaling={self.scaling!r}: takes 'min-max', 'z-score' or 'raw'")
         if not isinstance(self.rank_constant, int) or self.rank_constant < 0:
             raise InvalidInputError(f"rank_constant={self.rank_constant!r}: takes a whole number from 0 on")
         for name, weight in self.weights.items():
@@ -164,12 +165,12 @@ def linear(
 ) -> list[Hit]:
     """Fuse by score: the weighted sum of each leg's scores above its lowest, in units of their range or deviation.
 
-    A leg whose hits all have one score gives each of them 1.
+    A leg whose hits all have one score gives each of them 1, the lexical leg under ``"raw"`` their score.
 
     Args:
         legs: each leg's hits, best first.
         weights: a leg's factor; 1 where it is not named.
-        scaling: ``"min-max"`` divides by the range, ``"z-score"`` by the standard deviation.
+        scaling: ``"min-max"`` divides by the range, ``"z-score"`` by the standard deviation, ``"raw"`` by nothing.
 
     Returns:
         As `fuse`.
@@ -237,8 +238,16 @@ def _contributions(name: LegName, scores: Sequence[float], how: FusionSpec) -> l
     if not scores:
         return []
     weight, low, high = how.weight(name), scores[-1], scores[0]
+    if how.scaling == "raw" and name == "lexical":
+        return [weight * score for score in scores]
     if high == low:
         return [weight] * len(scores)
-    deviation = float(np.std(scores)) if how.scaling == "z-score" else 0.0
-    unit = deviation or high - low
+    unit = _unit(scores, how.scaling)
     return [weight * ((score - low) / unit) for score in scores]
+
+
+def _unit(scores: Sequence[float], scaling: Scaling) -> float:
+    if scaling == "raw":
+        return 1.0
+    deviation = float(np.std(scores)) if scaling == "z-score" else 0.0
+    return deviation or scores[0] - scores[-1]

@@ -45,6 +45,15 @@ EVIDENCE: dict[QueryKind, Evidence] = {
     QueryKind.ENGLISH: _ENGLISH,
     QueryKind.NAMED: _ENGLISH,
 }
+# For the sum of similarity and BM25 as they are, in similarity a point of BM25.
+_CHINESE_SCORES = Evidence(base=-1.148, lead=0.584, drop=12.56, rank=20, least=0.0003, most=3.0)
+_ENGLISH_SCORES = Evidence(base=-4.697, lead=7.516, drop=10.41, rank=20, least=0.0003, most=3.0)
+SCORES: dict[QueryKind, Evidence] = {
+    QueryKind.CHINESE: _CHINESE_SCORES,
+    QueryKind.MIXED: _CHINESE_SCORES,
+    QueryKind.ENGLISH: _ENGLISH_SCORES,
+    QueryKind.NAMED: _ENGLISH_SCORES,
+}
 KEYWORDS_ALONE = 100.0
 # Nothing was tuned for other models: plain reciprocal rank fusion, but for Chinese, whose words seldom stand in code.
 WEIGHTS_OF_OTHER_MODELS: dict[QueryKind, float] = {
@@ -69,17 +78,20 @@ def query_kind(query: str) -> QueryKind:
     return QueryKind.NAMED if _IDENTIFIER.search(query) else QueryKind.ENGLISH
 
 
-def weighed(how: FusionSpec, query: str, *, model: str = "bundled") -> FusionSpec:
+def weighed(how: FusionSpec, query: str, *, model: str = "bundled", free: bool = False) -> FusionSpec:
     """Say in a fusion how the keyword leg counts for one query; the dense leg counts one.
 
     Args:
         how: the fusion, without weights.
         query: the text as the user typed it.
         model: the embedder's `model_id`.
+        free: the method too may be chosen: with the bundled model the scores are added as they are.
     """
     kind = query_kind(query)
     if model != "bundled":
         return replace(how, weights={"lexical": WEIGHTS_OF_OTHER_MODELS[kind]})
+    if free and kind in SCORES:
+        return replace(how, method="linear", scaling="raw", evidence=SCORES[kind])
     if kind in EVIDENCE:
         return replace(how, evidence=EVIDENCE[kind])
     return replace(how, weights={"lexical": KEYWORDS_ALONE})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from psycopg import sql
 
-from qvec.evidence import DENSE_RANK, LEXICAL_RANK
+from qvec.evidence import DENSE_RANK
 from qvec.filters import Filter
 from qvec.fusion import FusionSpec, fuse
 from qvec.types import Document, Hit, Leg, LegName, Metric, Vector
@@ -55,6 +55,7 @@ ELSE (score - min(score) OVER ()) / {unit} END)
 _UNITS = {
     "min-max": sql.SQL("(max(score) OVER () - min(score) OVER ())"),
     "z-score": sql.SQL("stddev_pop(score) OVER ()"),
+    "raw": sql.SQL("1.0::float8"),
 }
 
 
@@ -104,7 +105,7 @@ def _statement(
         base=sql.SQL("1" if entry.spec.metric is Metric.COSINE else "0"),
         ranked=ranked,
         weight=weight,
-        lexical_worth=worth,
+        lexical_worth=sql.SQL("score") if how.method == "linear" and how.scaling == "raw" else worth,
         columns=rows.COLUMNS,
         table=entry.table,
     )
@@ -118,7 +119,7 @@ def _weight(how: FusionSpec) -> tuple[sql.Composable, list[object]]:
         return sql.SQL("%s::float8"), [how.weight("lexical")]
     bounds = [evidence.most, evidence.least]
     factors = [evidence.base, evidence.lead, evidence.points, evidence.drop]
-    return sql.SQL(_EVIDENCE), [*bounds, *factors, LEXICAL_RANK, DENSE_RANK]
+    return sql.SQL(_EVIDENCE), [*bounds, *factors, evidence.rank, DENSE_RANK]
 
 
 def _worth(how: FusionSpec) -> tuple[sql.Composable, list[object]]:

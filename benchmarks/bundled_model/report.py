@@ -78,7 +78,7 @@ def _known_speed() -> Row:
 
 
 def _how(query: str) -> FusionSpec:
-    return weighed(FusionSpec(), query)
+    return weighed(FusionSpec(), query, free=True)
 
 
 def speed(model: BundledEmbedder) -> Row:

@@ -46,7 +46,7 @@ class Legs:
         """Return the fusion's nDCG@10: as a search weighs it, or by this evidence."""
 
         def how(query: str) -> FusionSpec:
-            return weighed(FusionSpec(), query) if evidence is None else FusionSpec(evidence=evidence)
+            return weighed(FusionSpec(), query, free=True) if evidence is None else FusionSpec(evidence=evidence)
 
         return measure(self.task, fused_run(self.task, self.dense, self.lexical, how))["ndcg@10"]
 

@@ -43,10 +43,12 @@ def fusion_options(command: Command) -> Command:
     """Add what says how the two legs of a hybrid search are joined."""
     for option in (
         click.option("--window", type=click.IntRange(min=0), default=200, show_default=True, help=_WINDOW),
-        click.option("--scaling", type=click.Choice(["min-max", "z-score"]), default="min-max", show_default=True),
+        click.option(
+            "--scaling", type=click.Choice(["min-max", "z-score", "raw"]), default="min-max", show_default=True
+        ),
         click.option("--rank-constant", type=click.IntRange(min=0), default=60, show_default=True, help=_CONSTANT),
         click.option("--weight", "weights", multiple=True, metavar="LEG=NUMBER", callback=_weights, help=_WEIGHT),
-        click.option("--fusion", type=click.Choice(["rrf", "linear"]), default="rrf", show_default=True),
+        click.option("--fusion", type=click.Choice(["rrf", "linear"]), help=_FUSION),
     ):
         command = option(command)
     return command
@@ -66,6 +68,7 @@ def list_options(command: Command) -> Command:
 
 _WINDOW = "How deep each leg counts at most; 0 for all of it."
 _CONSTANT = "Of rrf: the larger, the less the first ranks count."
+_FUSION = "By rank or by score. Default: rrf; with the bundled model and no weights, raw scores."
 _WEIGHT = "A leg's factor, dense=1 or lexical=0.3; once a leg. Default: by the query."
 
 

@@ -61,7 +61,7 @@ def search(
     min_score: float | None,
     group_by: Group | None,
     diversity: float | None,
-    fusion: Fusion,
+    fusion: Fusion | None,
     weights: dict[LegName, float] | None,
     rank_constant: int,
     scaling: Scaling,

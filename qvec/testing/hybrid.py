@@ -24,6 +24,10 @@ FUSIONS = {
     "z-score": FusionSpec(method="linear", scaling="z-score"),
     "evidence": FusionSpec(evidence=Evidence(base=-1.0, lead=2.0, points=0.1, drop=1.5), weights={"dense": 0.8}),
     "evidence at its bounds": FusionSpec(evidence=Evidence(base=0.0, points=1e3, drop=1e6, least=0.02, most=30.0)),
+    "raw": FusionSpec(method="linear", scaling="raw", weights={"lexical": 0.05}),
+    "raw by evidence": FusionSpec(
+        method="linear", scaling="raw", evidence=Evidence(base=-3.0, lead=1.0, drop=1.0, rank=3)
+    ),
     "min-max by evidence": FusionSpec(method="linear", evidence=Evidence(base=0.0, lead=-1.0, drop=1.0)),
 }
 _CHINESE = Compare("lang", Op.EQ, "zh")

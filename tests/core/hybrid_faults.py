@@ -71,6 +71,11 @@ class EvidenceUnbounded(Fusing):
         return how if how.evidence is None else replace(how, evidence=replace(how.evidence, least=1e-9, most=1e9))
 
 
+class ScalingIgnored(Fusing):
+    def understood(self, how: FusionSpec) -> FusionSpec:
+        return replace(how, scaling="min-max")
+
+
 class WindowIgnored(Fusing):
     def search_hybrid(
         self, name: str, queries: Sequence[str], vectors: Vectors, *, window: int, **options
@@ -86,6 +91,7 @@ HYBRID_CAUGHT_BY: dict[type[Fusing], tuple[str, ...]] = {
     EvidenceIgnored: (f"{_FUSED}[100-evidence]", f"{_FUSED}[100-min-max by evidence]"),
     EvidenceOfOneLeg: (f"{_FUSED}[100-evidence]",),
     EvidenceUnbounded: (f"{_FUSED}[100-evidence at its bounds]",),
+    ScalingIgnored: (f"{_FUSED}[100-z-score]", f"{_FUSED}[100-raw]"),
     WindowIgnored: (f"{_FUSED}[4-rrf]",),
 }
 """Fault -> the tests of the suite that must fail because of it."""
