@@ -177,7 +177,8 @@ STORES: dict[str, Callable[[Path, Corpus, str], Iterator[Opened]]] = {
     "milvus-server": milvus_server,
     "elasticsearch": elasticsearch,
 }
-NEEDS_URI = frozenset({"milvus-server", "elasticsearch"})
+SCHEMES = {"milvus-server": "milvus", "elasticsearch": "elasticsearch"}
+"""How the addresses of those begin that have to run already."""
 
 
 @contextmanager

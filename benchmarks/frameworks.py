@@ -1,8 +1,9 @@
 """Measure qvec against LangChain's own stores through LangChain's interface: ``python -m benchmarks.frameworks``.
 
-All stores get the same texts, metadata and ids, and an embedding model that looks ready vectors up; the embedded
-servers are the same for both sides. Queries go to the stores in turn, one at a time, so that a busy moment of the
-machine hits all. Recall is against exact search in numpy.
+All stores get the same texts, metadata and ids, and an embedding model that looks ready vectors up; the servers are
+the same for both sides. Embedded ones are started, others have to run: ``--uri``, once for each, says where. Queries go
+to the stores in turn, one at a time, so that a busy moment of the machine hits all. Recall is against exact search in
+numpy.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.datasets import make
-from benchmarks.framework_stores import NEEDS_URI, STORES, Corpus, LookedUp, Store
+from benchmarks.framework_stores import SCHEMES, STORES, Corpus, LookedUp, Store
 from benchmarks.report import table, write
 from qvec.types import Vectors
 
@@ -28,8 +29,10 @@ Row = dict[str, object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend", action="append", choices=list(STORES), help="default: those that need no --uri")
-    parser.add_argument("--uri", default="", help="of the server, for " + ", ".join(sorted(NEEDS_URI)))
+    parser.add_argument(
+        "--backend", action="append", choices=list(STORES), help="default: the embedded ones, and those of --uri"
+    )
+    parser.add_argument("--uri", action="append", default=[], help="of a server: milvus://..., elasticsearch://...")
     parser.add_argument("--n", type=int, default=20_000, help="documents")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} documents")
     parser.add_argument("--queries", type=int, default=100)
@@ -38,11 +41,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     corpus = prepare(QUICK if options.quick else options.n, options.dim, options.seed, options.queries)
-    backends = options.backend or [name for name in STORES if name not in NEEDS_URI]
-    if not options.uri and NEEDS_URI.intersection(backends):
-        parser.error("--uri has to say where the server is")
-    rows = [row for backend in backends for row in measure(backend, corpus, options.uri)]
-    path = write("frameworks", rows, seed=options.seed, out=options.out)
+    uris = {name: uri for uri in options.uri for name, scheme in SCHEMES.items() if uri.startswith(scheme)}
+    backends = options.backend or [name for name in STORES if name not in SCHEMES or name in uris]
+    if missing := [name for name in backends if name in SCHEMES and name not in uris]:
+        parser.error(f"--uri has to say where the server of {', '.join(missing)} is")
+    rows: list[Row] = []
+    for backend in backends:
+        found = measure(backend, corpus, uris.get(backend, ""))
+        path = write("frameworks", found, seed=options.seed, out=options.out)
+        rows += found
     print(f"\n{table(rows, list(dict.fromkeys(key for row in rows for key in row)))}\n\nwritten to {path}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import struct
 import time
@@ -15,14 +16,16 @@ from benchmarks.datasets import Data
 
 
 def postgresql_load(data: Data, uri: str) -> tuple[float, float]:
-    """COPY BINARY of id, text and vector, then HNSW; returns the seconds of each."""
+    """COPY BINARY of id, text, metadata and vector, then HNSW; returns the seconds of each."""
     import psycopg
 
     dim = data.vectors.shape[1]
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         connection.execute("DROP TABLE IF EXISTS raw_load")
-        connection.execute(f"CREATE TABLE raw_load (id text PRIMARY KEY, body text, embedding vector({dim}))")
+        connection.execute(
+            f"CREATE TABLE raw_load (id text PRIMARY KEY, body text, metadata jsonb, embedding vector({dim}))"
+        )
         started = time.perf_counter()
         head = struct.pack(">ihh", 4 + 4 * dim, dim, 0)
         numbers = data.vectors.astype(">f4")
@@ -30,9 +33,10 @@ def postgresql_load(data: Data, uri: str) -> tuple[float, float]:
             copy.write(b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0))
             for document, vector in zip(data.documents, numbers, strict=True):
                 identity, body = document.id.encode(), document.text.encode()
+                metadata = json.dumps(document.metadata, ensure_ascii=False).encode()
                 copy.write(
-                    struct.pack(">hi", 3, len(identity)) + identity + struct.pack(">i", len(body)) + body
-                    + head + vector.tobytes()
+                    struct.pack(">hi", 4, len(identity)) + identity + struct.pack(">i", len(body)) + body
+                    + struct.pack(">ib", 1 + len(metadata), 1) + metadata + head + vector.tobytes()
                 )  # fmt: skip
             copy.write(struct.pack(">h", -1))
         loaded = time.perf_counter()
@@ -43,8 +47,8 @@ def postgresql_load(data: Data, uri: str) -> tuple[float, float]:
         return loaded - started, time.perf_counter() - loaded
 
 
-def postgresql_query(uri: str, table: str) -> Callable[[np.ndarray], object]:
-    """Ask the table that qvec filled, by a prepared statement with a binary vector."""
+def postgresql_query(uri: str, table: str, columns: str) -> Callable[[np.ndarray], object]:
+    """Ask the table that qvec filled for `columns`, by a prepared statement with a binary vector."""
     import psycopg
     from psycopg.adapt import Dumper
     from psycopg.pq import Format
@@ -65,7 +69,7 @@ def postgresql_query(uri: str, table: str) -> Callable[[np.ndarray], object]:
     connection.adapters.register_dumper(np.ndarray, VectorDumper)
     connection.execute("SELECT '[1]'::vector")
     connection.execute("SET hnsw.ef_search = 200; SET jit = off; SET enable_seqscan = off")
-    statement = f"SELECT id, body, embedding <=> %s AS d FROM {table} ORDER BY embedding <=> %s LIMIT 10"
+    statement = f"SELECT {columns}, embedding <=> %s AS d FROM {table} ORDER BY embedding <=> %s LIMIT 10"
     return lambda vector: connection.execute(statement, (vector, vector), prepare=True).fetchall()
 
 
@@ -110,16 +114,22 @@ def faiss_load(data: Data) -> tuple[float, float]:
 
 
 def faiss_store(data: Data, folder: Path) -> tuple[float, float]:
-    """Do what a program has to that keeps them: texts into SQLite, vectors into HNSW, the index into a file."""
+    """Keep all of it as a program has to: texts and metadata in SQLite, the graph of the vectors in a file."""
     import faiss
 
     started = time.perf_counter()
     with sqlite3.connect(folder / "raw.sqlite") as store:
         store.execute("PRAGMA journal_mode = WAL")
-        store.execute("CREATE TABLE raw (row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL)")
+        store.execute(
+            "CREATE TABLE raw "
+            "(row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT NOT NULL, metadata TEXT NOT NULL)"
+        )
         store.executemany(
-            "INSERT INTO raw VALUES (?, ?, ?)",
-            ((row, document.id, document.text) for row, document in enumerate(data.documents)),
+            "INSERT INTO raw VALUES (?, ?, ?, ?)",
+            (
+                (row, document.id, document.text, json.dumps(document.metadata, ensure_ascii=False))
+                for row, document in enumerate(data.documents)
+            ),
         )
     store.close()
     loaded = time.perf_counter()
@@ -127,26 +137,36 @@ def faiss_store(data: Data, folder: Path) -> tuple[float, float]:
     return loaded - started, time.perf_counter() - loaded
 
 
-def faiss_query(folder: Path, *, ef: int, stored: bool) -> Callable[[np.ndarray], object]:
-    """Ask the index and look the texts up: in the store, or in a dict of all of them."""
+def faiss_queries(folder: Path, *, ef: int) -> dict[str, Callable[[np.ndarray], object]]:
+    """Ask the index and look the answers up: in the store, or texts alone in a dict of all of them."""
     import faiss
 
     index = faiss.read_index(str(folder / "raw.faiss"))
     index.hnsw.efSearch = ef
     store = sqlite3.connect(folder / "raw.sqlite")
     texts = dict(store.execute("SELECT row, text FROM raw").fetchall())
-    select = f"SELECT row, id, text FROM raw WHERE row IN ({', '.join('?' * 10)})"
+    among = f"FROM raw WHERE row IN ({', '.join('?' * 10)})"
 
     def from_store(vector: np.ndarray) -> object:
         scores, found = index.search(vector[None], 10)
-        rows = {row[0]: row for row in store.execute(select, found[0].tolist())}
+        rows = {row[0]: row for row in store.execute(f"SELECT row, id, text {among}", found[0].tolist())}
+        return [(*rows[number], score) for number, score in zip(found[0].tolist(), scores[0].tolist(), strict=True)]
+
+    def with_metadata(vector: np.ndarray) -> object:
+        scores, found = index.search(vector[None], 10)
+        answers = store.execute(f"SELECT row, id, text, metadata {among}", found[0].tolist())
+        rows = {row: (identity, text, json.loads(metadata)) for row, identity, text, metadata in answers}
         return [(*rows[number], score) for number, score in zip(found[0].tolist(), scores[0].tolist(), strict=True)]
 
     def from_dict(vector: np.ndarray) -> object:
         _, found = index.search(vector[None], 10)
         return [texts[number] for number in found[0].tolist()]
 
-    return from_store if stored else from_dict
+    return {
+        "index.search, texts and metadata from SQLite": with_metadata,
+        "index.search, texts from SQLite": from_store,
+        "index.search, texts in a dict": from_dict,
+    }
 
 
 def _graph(data: Data) -> Any:

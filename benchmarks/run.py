@@ -70,7 +70,7 @@ def load(backend: str, options: argparse.Namespace) -> list[Row]:
         ]
         if backend == "pgvector":
             server = options.server or _server(folder)
-            runs = [("raw COPY BINARY", "text", lambda: raw.postgresql_load(data, server), data), *runs]
+            runs = [("raw COPY BINARY", "text, metadata", lambda: raw.postgresql_load(data, server), data), *runs]
             runs += [
                 ("langchain-postgres PGVector", "text", lambda: (peers.langchain_postgres(small, server), 0.0), small),
                 (
@@ -94,7 +94,7 @@ def load(backend: str, options: argparse.Namespace) -> list[Row]:
             peer_load = elastic.langchain_load
             runs += [("langchain-elasticsearch", kept, lambda: (peer_load(small, options.server), 0.0), small)]
         else:
-            kept = "text in SQLite, the index in a file"
+            kept = "text and metadata in SQLite, the index in a file"
             runs = [("raw faiss.add + SQLite", kept, lambda: raw.faiss_store(data, Path(folder)), data), *runs]
             runs += [("raw faiss.add", "vectors alone, in memory", lambda: raw.faiss_load(data), data)]
         for engine, holds, run, given in runs:
@@ -220,7 +220,12 @@ def _raw_queries(
     backend: str, adapter: Adapter, data: Data, folder: str, options: argparse.Namespace
 ) -> dict[str, Query]:
     if backend == "pgvector":
-        return {"prepared statement, binary": raw.postgresql_query(options.server or _server(folder), "qvec_1")}
+        server = options.server or _server(folder)
+        brought = {"texts and metadata": "id, body, metadata", "texts": "id, body"}
+        return {
+            f"prepared statement, binary, {name}": raw.postgresql_query(server, "qvec_1", columns)
+            for name, columns in brought.items()
+        }
     if backend == "milvus":
         client = adapter._connection.client  # type: ignore[attr-defined]
         return {
@@ -240,10 +245,7 @@ def _raw_queries(
             "langchain-elasticsearch": elastic.langchain_query(data, options.server),
         }
     raw.faiss_store(data, Path(folder))
-    return {
-        "index.search, texts from SQLite": raw.faiss_query(Path(folder), ef=128, stored=True),
-        "index.search, texts in a dict": raw.faiss_query(Path(folder), ef=128, stored=False),
-    }
+    return raw.faiss_queries(Path(folder), ef=128)
 
 
 def _server(folder: str) -> str:

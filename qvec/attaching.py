@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from qvec.layouts import FieldMap
 from qvec.types import Passport, Vector, Vectors
 
 
@@ -19,12 +20,19 @@ class AttachForm:
         vector: the field of the vectors.
         digest: the field with the hash of the text that a vector was made from.
         passport: of the vectors.
+        id: the field of the ids.
     """
 
     text: str
     vector: str
     digest: str
     passport: Passport
+    id: str = "_id"
+
+    @property
+    def layout(self) -> FieldMap:
+        """How the index is searched where it stands."""
+        return FieldMap(id=self.id, text=self.text, vector=self.vector, hidden=(self.digest,), passport=self.passport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,14 @@ class SupportsAttach(Protocol):
         Returns:
             The ids of those that were written to meanwhile, and are as that left them; and id -> why one was refused.
         """
+
+    def attach_without_vectors(self, index: str, form: AttachForm, rows: Sequence[AttachRow]) -> None:
+        """Take note of documents that have no text to embed; this one leaves them as they are."""
+        return
+
+    def attach_end(self, index: str, form: AttachForm) -> bool:
+        """End a pass over all documents; tell whether `attach_rows` has further ones, which were written meanwhile."""
+        return False
 
     @abstractmethod
     def detach_steps(self, index: str, form: AttachForm) -> list[str]:

@@ -132,7 +132,8 @@ def check_vectors(vectors: Vectors, dim: int) -> Vectors:
         raise InvalidInputError(f"vectors must be an array of numbers of shape (n, {dim}): {exc}") from exc
     if array.ndim != 2 or array.shape[1] != dim:
         raise InvalidInputError(f"vectors of shape {array.shape} given; the collection takes (n, {dim})")
-    if not np.isfinite(array).all():
+    # Its square tells of NaN and infinity in one pass; of finite numbers, those over 1e19 overflow it as well.
+    if not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise InvalidInputError(f"vector {row} holds NaN or infinity")
     return array

@@ -11,11 +11,13 @@ from typing import Self
 
 from qvec import config, tuned
 from qvec.adapter import Adapter
+from qvec.attaching import SupportsAttach
 from qvec.collection import Collection
 from qvec.embedder import Embedder
 from qvec.embedders.cache import open_cache
 from qvec.embedders.cache_store import VectorCache
-from qvec.foreign import with_layout
+from qvec.errors import CollectionNotFoundError, UnsupportedError
+from qvec.foreign import SupportsLayout, with_layout
 from qvec.layouts import FieldMap, Layout, to_layout
 from qvec.model_choice import ModelChoice
 from qvec.registry import open_adapter
@@ -101,7 +103,7 @@ class Database:
             InvalidInputError: the name cannot be used.
         """
         return Collection(
-            self.adapter,
+            self._adapter_of(name),
             name,
             executor=self._executor,
             choice=ModelChoice(
@@ -122,6 +124,17 @@ class Database:
             default_ef=self._tuned.get(name),
         )
 
+    def _adapter_of(self, name: str) -> Adapter:
+        """Read an index that was attached by its own names; all else is of qvec's making, or to be."""
+        if isinstance(self.adapter, SupportsAttach) and isinstance(self.adapter, SupportsLayout):
+            try:
+                form = self.adapter.attached_form(name)
+            except (CollectionNotFoundError, UnsupportedError):
+                form = None
+            if form is not None:
+                return self.adapter.with_layout(to_layout(form.layout))
+        return self.adapter
+
     def collections(self) -> list[str]:
         """Name the collections, sorted."""
         return self.adapter.list_collections()
@@ -132,7 +145,7 @@ class Database:
         Raises:
             CollectionNotFoundError: it is not there.
         """
-        return self.adapter.describe_collection(name)
+        return self._adapter_of(name).describe_collection(name)
 
     def drop(self, name: str, *, missing_ok: bool = False) -> None:
         """Delete a collection with all that is in it.

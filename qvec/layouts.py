@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qvec.errors import ConfigError
-from qvec.types import Metric
+from qvec.types import Metric, Passport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class FieldMap:
         keywords: what a keyword search asks: a tsvector in PostgreSQL, an analyzed field in Elasticsearch, where the
             text is, if it is empty. Elsewhere qvec cuts the text into tokens of its own.
         analyzer: the PostgreSQL configuration that made the tsvector; empty: the server's default.
+        passport: of the vectors, where it is known; else the caller names their model.
     """
 
     id: str
@@ -58,6 +59,7 @@ class FieldMap:
     metric: Metric | None = None
     keywords: str = ""
     analyzer: str = ""
+    passport: Passport | None = None
 
     @property
     def needed(self) -> frozenset[str]:

@@ -11,8 +11,9 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
-from itertools import chain
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain, groupby
+from operator import add
 from typing import TypeVar
 
 LEXICAL_VERSION = "2"
@@ -39,26 +40,28 @@ class Cuts(dict[str, tuple[Form, ...]]):
     """The tokens of each word met so far: words come again and again, and a dict answers without a line of Python.
 
     Args:
-        form: what to make of each token.
+        form: what to make of tokens.
     """
 
     _MOST = 2**16
     _LONGEST = 64  # characters; longer runs are no words that come again
 
-    def __init__(self, form: Callable[[str], Form]) -> None:
+    def __init__(self, form: Callable[[Sequence[str]], Iterable[Form]]) -> None:
         super().__init__()
         self._form = form
 
     def __missing__(self, run: str) -> tuple[Form, ...]:
-        pieces = tuple(map(self._form, _cut(run)))
-        if len(run) <= self._LONGEST:
+        if len(run) > 2 and _IS_CJK.match(run):  # hardly any comes again, and kept they would oust what does
+            return tuple(self._form([*map(add, run, run[1:])]))
+        pieces = tuple(self._form(_cut(run)))
+        if len(run) <= self._LONGEST and not run.isdecimal():  # nor are numbers, which never end
             if len(self) >= self._MOST:
                 self.clear()
             self[run] = pieces
         return pieces
 
 
-_cuts = Cuts(str)
+_cuts: Cuts[str] = Cuts(iter)
 
 
 def tokens(text: str) -> list[str]:
@@ -85,7 +88,14 @@ def words(text: str) -> list[str]:
     """Split a text into what `Cuts` cuts into tokens: words, and runs of CJK characters."""
     if text.isascii():  # what the pattern would find, ten times faster
         return text.encode().translate(_ASCII_WORDS).decode().split()
-    return _RUN.findall(_fold_accents(unicodedata.normalize("NFKC", text)))
+    found: list[str] = []
+    for is_ascii, chunks in groupby(text.split(), str.isascii):
+        together = " ".join(chunks)
+        if is_ascii:
+            found += words(together)
+        else:
+            found += _RUN.findall(_fold_accents(unicodedata.normalize("NFKC", together)))
+    return found
 
 
 def idf(documents: int, containing: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -194,6 +194,30 @@ def cut_to_tokens(text: str, count: Callable[[str], int], limit: int) -> str:
         if not low < at < high:
             at = (low + high) // 2
     return text[:low]
+
+
+def encode(embedder: Embedder, records: Sequence[Document], made: Mapping[str, Prepared]) -> Vectors:
+    """Embed records: each as the pieces that it was made ready as, pooled, or as its text.
+
+    Args:
+        embedder: the model.
+        records: in the order of the rows.
+        made: record id -> how it was made ready, of those with `Prepared.pieces`.
+
+    Raises:
+        EmbeddingError: the model refuses a text, or the vectors of a record's pieces cancel out.
+    """
+    texts = [list(made[record.id].pieces) if record.id in made else [record.searchable_text] for record in records]
+    rows = embedder.encode_document([text for several in texts for text in several])
+    if len(rows) == len(records):
+        return rows
+    ends = np.cumsum([len(several) for several in texts])
+    return np.stack(
+        [
+            part[0] if len(part) == 1 else pool(part, made[record.id].weights)
+            for record, part in zip(records, np.split(rows, ends[:-1]), strict=True)
+        ]
+    )
 
 
 def pool(rows: Vectors, weights: Sequence[int]) -> Vector:

@@ -111,7 +111,7 @@ class Opened:
             spec = None
         is_other = spec is not None and self.found is not None and spec.passport != self.found.passport
         if self.embedder is None or (is_other and self.choice.is_the_collections):
-            if isinstance(self._adapter, ForeignAdapter):
+            if isinstance(self._adapter, ForeignAdapter) and not (spec and spec.passport):
                 self.choice.check_named(self._name)
             self.embedder = self.choice.load(spec.passport if spec else None)
         if self._cache is not None and not isinstance(self.embedder, CachedEmbedder):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.embedders.cache import CachedEmbedder
 from qvec.errors import EmbeddingError, EndpointError, InvalidInputError, PartialWriteError
-from qvec.long_text import DEFAULT_LONG_TEXT, LongDocument, LongText, Prepared, pool
+from qvec.long_text import DEFAULT_LONG_TEXT, LongDocument, LongText, encode
 from qvec.passport import check_passport
 from qvec.prepare import Planner, Window
 from qvec.types import Document, Vectors
@@ -135,6 +135,7 @@ class _Run:
         self.planner = planner
         self.report = report
         self.written = 0
+        self.waiting: deque[Future[_Embedded]] = deque()
         self.write_batch = max(1, adapter.capabilities.write_batch)
 
     def feed(self, windows: Iterator[Window], progress: Callable[[IndexProgress], None] | None) -> None:
@@ -144,8 +145,8 @@ class _Run:
         read = 0
         try:
             for window in windows:
-                embedded = embedding.submit(self._embed, window)
-                under_way.append(writing.submit(self._write, embedded))
+                self.waiting.append(embedding.submit(self._embed, window))
+                under_way.append(writing.submit(self._write, self.waiting[-1]))
                 read += window.documents
                 while len(under_way) > _IN_FLIGHT:
                     under_way.popleft().result()
@@ -163,7 +164,7 @@ class _Run:
 
     def _embed(self, window: Window) -> _Embedded:
         records, pieces = window.records, window.pieces
-        vectors, faults = _isolate(lambda some: self._encode(some, pieces), records)
+        vectors, faults = _isolate(lambda some: encode(self.embedder, some, pieces), records)
         for position, reason in faults.items():
             window.fail(records[position], reason)
         good = [record for position, record in enumerate(records) if position not in faults]
@@ -174,30 +175,31 @@ class _Run:
         texts = sum(len(pieces[document.id].pieces) if document.id in pieces else 1 for document in documents)
         return _Embedded(documents, filled, window, texts)
 
-    def _encode(self, records: Sequence[Document], pieces: Mapping[str, Prepared]) -> Vectors:
-        texts = [
-            list(pieces[record.id].pieces) if record.id in pieces else [record.searchable_text] for record in records
-        ]
-        rows = self.embedder.encode_document([text for several in texts for text in several])
-        if len(rows) == len(records):
-            return rows
-        ends = np.cumsum([len(several) for several in texts])
-        return np.stack(
-            [
-                part[0] if len(part) == 1 else pool(part, pieces[record.id].weights)
-                for record, part in zip(records, np.split(rows, ends[:-1]), strict=True)
-            ]
-        )
-
     def _write(self, embedded: Future[_Embedded]) -> None:
-        item = embedded.result()
-        if item.documents:
+        """Write a window, and with it those behind it that are embedded: a slow database gets few large calls."""
+        if not self.waiting or self.waiting[0] is not embedded:
+            return  # it was written with the one before it
+        items = [self.waiting.popleft().result()]
+        room = self.write_batch - len(items[0].documents)
+        while self.waiting and self.waiting[0].done() and not self.waiting[0].exception():
+            room -= len(self.waiting[0].result().documents)
+            if room < 0:
+                break
+            items.append(self.waiting.popleft().result())
+        self._write_all(items)
+
+    def _write_all(self, items: Sequence[_Embedded]) -> None:
+        documents = [document for item in items for document in item.documents]
+        if documents:
             # A swap may have put a collection with another model's vectors in its place meanwhile.
             check_passport(self.adapter.describe_collection(self.name), self.embedder)
-        for start in range(0, len(item.documents), self.write_batch):
-            documents = item.documents[start : start + self.write_batch]
-            self._upsert(documents, item.vectors[start : start + self.write_batch], item.window)
-        self._settle(item)
+        vectors = items[0].vectors if len(items) == 1 else np.concatenate([item.vectors for item in items])
+        windows = [item.window for item in items]
+        for start in range(0, len(documents), self.write_batch):
+            end = start + self.write_batch
+            self._upsert(documents[start:end], vectors[start:end], windows)
+        for item in items:
+            self._settle(item)
 
     def _settle(self, item: _Embedded) -> None:
         self.report.unchanged += item.window.unchanged
@@ -212,22 +214,29 @@ class _Run:
             if entry.prepared.long:
                 self.report.long[entry.document.id] = entry.prepared.long
 
-    def _upsert(self, documents: list[Document], vectors: Vectors, window: Window) -> None:
+    def _upsert(self, documents: list[Document], vectors: Vectors, windows: Sequence[Window]) -> None:
         try:
             self.adapter.upsert(self.name, documents, vectors)
             self.written += len(documents)
         except PartialWriteError as exc:
             for document in documents:
                 if document.id in exc.failed:
-                    window.fail(document, exc.failed[document.id])
+                    _fail(windows, document, exc.failed[document.id])
             self.written += len(documents) - len(exc.failed)
         except InvalidInputError as exc:
+            # The names may have been exchanged since the passport was compared.
+            check_passport(self.adapter.describe_collection(self.name), self.embedder)
             if len(documents) == 1:
-                window.fail(documents[0], str(exc))
+                _fail(windows, documents[0], str(exc))
                 return
             half = len(documents) // 2
-            self._upsert(documents[:half], vectors[:half], window)
-            self._upsert(documents[half:], vectors[half:], window)
+            self._upsert(documents[:half], vectors[:half], windows)
+            self._upsert(documents[half:], vectors[half:], windows)
+
+
+def _fail(windows: Sequence[Window], document: Document, reason: str) -> None:
+    for window in windows:  # a document's id is in one of them
+        window.fail(document, reason)
 
 
 def _hits(embedder: Embedder) -> int:

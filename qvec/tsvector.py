@@ -7,13 +7,15 @@ import hashlib
 MAX_POSITIONS = 64
 """Beyond so many positions, the last is the number of times itself."""
 
+MAX_LEXEME = 2046
+"""Bytes; PostgreSQL refuses longer lexemes."""
+
 _MAX_FREQUENCY = 16383  # a lexeme's position has 14 bits
-_MAX_LEXEME = 2046  # bytes; PostgreSQL refuses longer lexemes
 
 
 def lexeme(token: str) -> str:
     """Return the token, or for one that is too long for PostgreSQL, its hash."""
-    if len(token) * 4 <= _MAX_LEXEME or len(token.encode()) <= _MAX_LEXEME:
+    if len(token) * 4 <= MAX_LEXEME or len(token.encode()) <= MAX_LEXEME:
         return token
     return hashlib.sha256(token.encode()).hexdigest()
 

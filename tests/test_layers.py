@@ -26,6 +26,8 @@ LEVELS = {
         "layouts",
         "keyword_index",
         "tsvector",
+        "pgvector_limits",
+        "copy_binary",
         "facts",
     },
     2: {"adapter", "attaching", "embedder", "reranker", "foreign"},

@@ -59,7 +59,10 @@ TYPES: dict[str, type[QvecError]] = {
 }
 """By the type that the server gives its error."""
 
+_FEWER = "ask with fewer words, or raise indices.query.bool.max_clause_count"
 _ADVICE: dict[str, str] = {
+    "too_many_nested_clauses": _FEWER,
+    "too_many_clauses": _FEWER,
     "cluster_block_exception": "the index takes no writes: free disk space, or take the block off the index",
     "es_rejected_execution_exception": "the server is overloaded: write from fewer places at once, or try again",
     "circuit_breaking_exception": "the server is short of memory: send less at once, or give it more heap",

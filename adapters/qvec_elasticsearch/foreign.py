@@ -53,7 +53,7 @@ class ForeignIndexes(ForeignAdapter):
         self._connection.close()
 
     def describe_collection(self, name: str) -> CollectionSpec:
-        """Read the shape from the mapping; there is no passport."""
+        """Read the shape from the mapping; the passport is what the layout has."""
         return self._look_up(name).spec
 
     def list_collections(self) -> list[str]:

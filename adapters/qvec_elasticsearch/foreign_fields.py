@@ -81,7 +81,8 @@ def described(form: FieldMap, index: str, name: str, properties: Field) -> Forei
         return None
     found = vector or {}
     metric = form.metric or _METRICS.get(found.get("similarity", ""), Metric.COSINE)
-    return ForeignIndex(index, form, CollectionSpec(name, int(found.get("dims", 0)), metric), properties)
+    spec = CollectionSpec(name, int(found.get("dims", 0)), metric, passport=form.passport)
+    return ForeignIndex(index, form, spec, properties)
 
 
 def field_of(properties: Field, path: Sequence[str]) -> Field | None:

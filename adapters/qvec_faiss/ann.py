@@ -41,6 +41,8 @@ class Ann:
         on_gpu: it takes no filter there, and is brought back to be saved.
         seqs: the same, ascending.
         inner: the index inside, not the map around it: the map looks ids up on all cores, which waits for a busy one.
+        by_place: `ids` and a -1, which is what the place -1 of nothing found gives.
+        is_graph: it is HNSW, on the CPU.
     """
 
     index: Any
@@ -48,10 +50,14 @@ class Ann:
     on_gpu: bool = False
     seqs: Ints = field(init=False)
     inner: Any = field(init=False)
+    by_place: Ints = field(init=False)
+    is_graph: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seqs", np.sort(self.ids))
         object.__setattr__(self, "inner", None if self.on_gpu else faiss().downcast_index(self.index.index))
+        object.__setattr__(self, "by_place", np.append(self.ids, -1))
+        object.__setattr__(self, "is_graph", hasattr(self.inner, "hnsw"))
 
 
 def faiss() -> Any:
@@ -95,7 +101,7 @@ def is_stale(ann: Ann | None, live: Ints) -> bool:
 
 def may_grow(ann: Ann, live: Ints) -> bool:
     """Tell whether an index can be brought up to date by adding to it: a graph of which little is dead."""
-    return hasattr(ann.inner, "hnsw") and len(ann.seqs) - _kept(ann, live) <= _REBUILD_DEAD_SHARE * len(ann.seqs)
+    return ann.is_graph and len(ann.seqs) - _kept(ann, live) <= _REBUILD_DEAD_SHARE * len(ann.seqs)
 
 
 def _kept(ann: Ann, live: Ints) -> int:
@@ -194,21 +200,24 @@ def search(
     """
     if ann.on_gpu:
         return ann.index.search(vectors, k)  # type: ignore[no-any-return]
+    scores, places = ann.inner.search(vectors, k, params=_parameters(ann, k, allowed, ef))
+    return scores, ann.by_place[places]
+
+
+def _parameters(ann: Ann, k: int, allowed: Ints | None, ef: int | None) -> Any:
+    breadth = max(ef or _DEFAULT_EF, k)
+    if ann.is_graph and allowed is None:
+        return _breadth(breadth)
     driver = faiss()
     selector = None
     if allowed is not None:
         selector = driver.IDSelectorBitmap(np.packbits(np.isin(ann.ids, allowed), bitorder="little"))
     # FAISS keeps the selector alive only when it is given to the constructor.
-    scores, places = ann.inner.search(vectors, k, params=_parameters(driver, ann.inner, k, selector, ef))
-    return scores, ann.ids[places] if (places[:, -1] >= 0).all() else np.where(places >= 0, ann.ids[places], -1)
-
-
-def _parameters(driver: Any, inner: Any, k: int, selector: Any, ef: int | None) -> Any:
-    if isinstance(inner, driver.IndexHNSW):
-        breadth = max(ef or _DEFAULT_EF, k)
-        return _breadth(breadth) if selector is None else driver.SearchParametersHNSW(sel=selector, efSearch=breadth)
-    if isinstance(inner, driver.IndexIVF):
-        return driver.SearchParametersIVF(sel=selector, nprobe=min(ef or _default_nprobe(inner), inner.nlist))
+    if ann.is_graph:
+        return driver.SearchParametersHNSW(sel=selector, efSearch=breadth)
+    if isinstance(ann.inner, driver.IndexIVF):
+        nprobe = min(ef or _default_nprobe(ann.inner), ann.inner.nlist)
+        return driver.SearchParametersIVF(sel=selector, nprobe=nprobe)
     return driver.SearchParameters(sel=selector)
 
 

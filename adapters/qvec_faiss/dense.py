@@ -106,10 +106,13 @@ class DenseLeg:
     ) -> list[Ranked]:
         """Rank the nearest records of each query as (seq, score), best first, ties by id; `mirror` is caught up."""
         queries = prepared(vectors, entry.spec.metric)
+        state = self._state(entry)
+        coverage = state.coverage
+        if filter is None and coverage is not None and coverage.mirror is mirror and coverage.index is state.index:
+            return self._approximate(entry, coverage, queries, k, ef)
         live = mirror.live_seqs
         allowed = None if filter is None else self._allowed(entry, filter)
         wanted = live if allowed is None else np.intersect1d(live, allowed, assume_unique=True)
-        state = self._state(entry)
         if ann.kind_for(entry.spec, len(live)) != "flat":
             with state.lock:
                 self._load(entry, state)
@@ -119,12 +122,9 @@ class DenseLeg:
             return self._exact(entry, state, queries, wanted, k)
         if narrow:
             return self._read_and_rank(entry, queries, wanted, k)
+        coverage = _cover(mirror, index, wanted)
         if allowed is None:
-            coverage = state.coverage
-            if coverage is None or coverage.mirror is not mirror or coverage.index is not index:
-                coverage = state.coverage = _cover(mirror, index, live)
-        else:
-            coverage = _cover(mirror, index, wanted)
+            state.coverage = coverage
         return self._approximate(entry, coverage, queries, k, ef)
 
     def _allowed(self, entry: Entry, filter: Filter) -> Ints:

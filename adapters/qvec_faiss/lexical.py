@@ -83,7 +83,7 @@ class _Codes(dict[str, int]):
         return code
 
 
-_cuts = Cuts(str)
+_cuts: Cuts[str] = Cuts(iter)
 
 
 def score(connection: sqlite3.Connection, number: int, query: str, live: Ints, lengths: Ints) -> tuple[Ints, Floats]:

@@ -20,7 +20,7 @@ from qvec_faiss.schema import Connections, Entry
 IdsOf: TypeAlias = Callable[[Ints], dict[int, str]]
 _COLUMNS = "id, text, metadata, source, digest"
 _FEW = 100
-_read_json = json.JSONDecoder().decode
+_read_json = json.JSONDecoder().raw_decode
 _write_json = json.JSONEncoder(ensure_ascii=False).encode
 _AMONG = "(SELECT value FROM json_each(?))"
 
@@ -160,5 +160,5 @@ def _among(seqs: Sequence[int]) -> tuple[str, Sequence[object]]:
 
 def _documents(found: Sequence[tuple[str, ...]]) -> list[Document]:
     """Make documents of the columns `_COLUMNS`; their metadata is read as one list, which takes half as long."""
-    metadata = _read_json(f"[{','.join([row[2] for row in found])}]")
+    metadata, _ = _read_json(f"[{','.join([row[2] for row in found])}]")
     return [Document(row[0], row[1], given, row[3], row[4]) for row, given in zip(found, metadata, strict=True)]

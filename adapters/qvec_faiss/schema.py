@@ -140,19 +140,23 @@ class Connections:
         if self._closed:
             raise BackendConnectionError(f"the FAISS folder {self.folder} was closed; connect again")
         if found is None:
-            found = sqlite3.connect(
-                self.folder / FILE_NAME, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            found.executescript(_SESSION)
-            found.create_function(MATCHES, 2, python_matches, deterministic=True)
-            self._local.connection = found
-            with self._lock:
-                for thread, left_behind in self._all:
-                    if not thread.is_alive():
-                        left_behind.close()
-                self._all = [pair for pair in self._all if pair[0].is_alive()]
-                self._all.append((threading.current_thread(), found))
+            with self.mapped:
+                found = self._local.connection = self._open()
         return found
+
+    def _open(self) -> sqlite3.Connection:
+        opened = sqlite3.connect(
+            self.folder / FILE_NAME, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        opened.executescript(_SESSION)
+        opened.create_function(MATCHES, 2, python_matches, deterministic=True)
+        with self._lock:
+            for thread, left_behind in self._all:
+                if not thread.is_alive():
+                    left_behind.close()
+            self._all = [pair for pair in self._all if pair[0].is_alive()]
+            self._all.append((threading.current_thread(), opened))
+        return opened
 
 
 class _Reading(AbstractContextManager[sqlite3.Connection]):
@@ -164,13 +168,13 @@ class _Reading(AbstractContextManager[sqlite3.Connection]):
         self._connections = connections
 
     def __enter__(self) -> sqlite3.Connection:
-        with self._connections.mapped:
-            return self._connections.of_thread()
+        return self._connections.of_thread()
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connections.mapped.__exit__(kind, exc, trace)
+        if exc is not None:
+            self._connections.mapped.__exit__(kind, exc, trace)
 
 
 def create_tables(connection: sqlite3.Connection, spec: CollectionSpec) -> None:

@@ -13,6 +13,7 @@ from qvec_faiss.mirror import Ints
 
 Ranked = list[tuple[int, float]]
 _TIE = 1e-5
+_SPLIT = 2.0 ** (53 - 18) + 1
 
 
 def exact(
@@ -66,17 +67,21 @@ def best_first(
 ) -> Ranked:
     """Cut what FAISS found, in its order, to the best `k`, ties by id; a loop over a few is quicker than numpy here."""
     pairs: Ranked = []
-    for seq, rough in zip(seqs.tolist(), scores.tolist(), strict=True):
-        value = _rounded(rough, metric)
+    given = scores.tolist()
+    if metric is Metric.L2:
+        given = [-math.sqrt(max(square, 0.0)) for square in given]
+    for seq, rough in zip(seqs.tolist(), given, strict=True):
+        value = _rounded(rough)
         if len(pairs) >= k and value < pairs[-1][1]:
             break
         pairs.append((seq, value))
     return _settled(pairs, k, ids_of)
 
 
-def _rounded(score: float, metric: Metric) -> float:
-    """Turn FAISS' score into ours, to six digits: equal vectors may differ in a float32's last bit."""
-    return float(f"{-math.sqrt(max(score, 0.0)) if metric is Metric.L2 else score:.5e}")
+def _rounded(score: float) -> float:
+    """Round to 18 bits, five digits (Dekker 1971): equal vectors may differ in a float32's last bit."""
+    spread = score * _SPLIT
+    return spread - (spread - score) if math.isfinite(spread) else score
 
 
 def _settled(pairs: Ranked, k: int, ids_of: Callable[[Ints], dict[int, str]]) -> Ranked:

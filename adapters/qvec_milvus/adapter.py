@@ -22,6 +22,7 @@ from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
 from qvec.uri import URI
 from qvec_milvus import analyzers, hybrid, naming, schema
+from qvec_milvus.attachments import Attachments, Pass
 from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
@@ -37,7 +38,7 @@ _THREADS = 8
 """So many searches of both legs run at the same time; further ones wait for a thread."""
 
 
-class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
+class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, Attachments):
     """Keep collections in Milvus; each is a Milvus collection of the same name, described as ours.
 
     Args:
@@ -56,6 +57,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
             else ServerTotals(self._reader)
         )
         self._creating = Lock()
+        self._passes: dict[str, Pass] = {}
         self._legs = Legs(connection, self._reader, self._totals)
         self._second = ThreadPoolExecutor(_THREADS, thread_name_prefix="qvec-milvus")
 
@@ -164,7 +166,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
         for name in (one, other):
             self._specs.pop(name, None)
             self._totals.forget(name)
-            self._connection.unsettled.add(name)
+            self._connection.wrote(name)
 
     def exchange_steps(self, one: str, other: str) -> list[str]:
         """Say the requests in words."""
@@ -180,8 +182,8 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
         tokens = sum(int(str(row.get("length", 0))) for row in rows)
         each = 4 * spec.dim + 1024
         start, size = 0, 0
-        self._connection.unsettled.add(name)
         ids, sources = [row.id for row in documents], [row.source for row in documents]
+        self._connection.wrote(name, sources)
         with self._totals.changing(name, ids, sources, tokens), self._connection.use() as client:
             for end, document in enumerate(documents):
                 size += each + 8 * len(document.text)
@@ -193,7 +195,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records by id."""
         self._spec(name)
-        self._connection.unsettled.add(name)
+        self._connection.wrote(name)
         for start in range(0, len(ids), READ_AT_ONCE):
             some = list(dict.fromkeys(ids[start : start + READ_AT_ONCE]))
             with self._totals.changing(name, some, (), 0), self._connection.use() as client:
@@ -226,7 +228,8 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
         """Read the digests of all records of these sources."""
         if self._totals.are_new(name, sources):
             return {}
-        return {row["id"]: row["digest"] for row in self._among(name, "source", sources, ["id", "digest"])}
+        found = self._among(name, "source", sources, ["id", "digest"])
+        return {row["id"]: row["digest"] for row in found}
 
     def scan(
         self, name: str, *, filter: Filter | None = None, batch_size: int = 1000, vectors: bool = False
@@ -311,10 +314,19 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
 
         return self._read(name, ask)
 
-    def _among(self, name: str, field: str, values: Sequence[str], fields: list[str]) -> Iterator[dict[str, Any]]:
-        self._spec(name)
-        for start in range(0, len(values), READ_AT_ONCE):
-            yield from self._reader.rows(name, among(field, values[start : start + READ_AT_ONCE]), fields)
+    def _among(self, name: str, field: str, values: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
+        parts = [values[start : start + READ_AT_ONCE] for start in range(0, len(values), READ_AT_ONCE)]
+
+        def ask(*_: object) -> list[dict[str, Any]]:
+            return [
+                row
+                for part in parts
+                for row in self._reader.rows(
+                    name, among(field, part), fields, sources=part if field == "source" else None
+                )
+            ]
+
+        return self._read(name, ask)
 
     def _walk(self, name: str, expression: str, size: int, *, vectors: bool) -> Iterator[Batch]:
         fields = [*schema.READ, "vector"] if vectors else schema.READ
@@ -359,9 +371,12 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
         return found
 
     def _describe(self, client: Any, name: str) -> tuple[CollectionSpec, KeywordForm] | None:
-        if not client.has_collection(name):
+        try:
+            with self._connection.use():
+                described = client.describe_collection(name)
+        except CollectionNotFoundError:
             return None
-        found = schema.read(client.describe_collection(name))
+        found = schema.read(described)
         if found is None:
             raise CollectionExistsError(f"Milvus holds a collection {name!r} that is not qvec's: take another name")
         # What is written in it is the name that it was made with.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,8 @@ from qvec_milvus.errors import mapped
 KeywordForm = Literal["function", "terms", "words"]
 DEFAULT_PORT = 19_530
 _BM25_SINCE = (2, 5)
+_REMEMBERED = 200_000
+"""Sources written since the last refresh that are remembered by name."""
 # Lite serves from a thread of this process, which may wait its turn on a busy machine. pymilvus would ask every ten
 # seconds whether it lives, and gRPC's server hangs up on who asks so often: "Too many pings".
 _LITE_SECONDS = 60
@@ -32,7 +34,7 @@ class Connection:
     is_lite: bool
     version: str
     closed: bool = False
-    unsettled: set[str] = field(default_factory=set)
+    unsettled: dict[str, set[str] | None] = field(default_factory=dict)
 
     @property
     def keywords(self) -> KeywordForm:
@@ -46,12 +48,23 @@ class Connection:
         """The index of ``auto``: Lite is for what one process holds, and searches it exactly."""
         return "flat" if self.is_lite else "hnsw"
 
-    def level(self, name: str) -> str:
-        """How sure a read of a collection has to be.
+    def wrote(self, name: str, sources: Sequence[str] | None = None) -> None:
+        """Note that a collection is about to be written to: records of these sources, or None for any."""
+        held = self.unsettled.setdefault(name, set())
+        if sources is None or held is None or len(held) > _REMEMBERED:
+            self.unsettled[name] = None
+        else:
+            held.update(sources)
 
-        A strong read waits for the server's next tick, up to 0.2 s: so only until a refresh has waited for our writes.
+    def level(self, name: str, sources: Sequence[str] | None = None) -> str:
+        """How sure a read of a collection, or of the records of some sources, has to be.
+
+        A strong read waits for the server's next tick, up to 0.2 s: so only until a refresh has waited for our writes,
+        and only for what they wrote.
         """
-        return "Strong" if name in self.unsettled else "Bounded"
+        held = self.unsettled.get(name, set())
+        untouched = held is not None and (held.isdisjoint(sources) if sources is not None else not held)
+        return "Bounded" if untouched else "Strong"
 
     def check_open(self) -> None:
         """Raise BackendConnectionError when it was closed."""

@@ -56,7 +56,7 @@ class ForeignCollections(ForeignAdapter):
         self._connection.close()
 
     def describe_collection(self, name: str) -> CollectionSpec:
-        """Read the shape from Milvus; there is no passport."""
+        """Read the shape from Milvus; the passport is what the layout has."""
         self._known.pop(name, None)
         return self._look_up(name).spec
 
@@ -182,7 +182,7 @@ class ForeignCollections(ForeignAdapter):
     def _walk(self, name: str, filter: Filter | None, size: int, *, vectors: bool) -> Iterator[Batch]:
         known = self._look_up(name)
         fields = [*known.fields, known.form.vector] if vectors else known.fields
-        for page in self._reader.pages(known.table, known.everything, fields, size):
+        for page in self._reader.pages(known.table, known.everything, fields, size, key=known.form.id):
             rows = [(known.document(row), row) for row in page]
             kept = [(document, row) for document, row in rows if filter is None or matches(filter, document.metadata)]
             if kept:

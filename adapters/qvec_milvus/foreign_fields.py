@@ -9,7 +9,7 @@ from typing import Any
 
 from qvec.layouts import FieldMap
 from qvec.types import CollectionSpec, Document, Metric, Value
-from qvec_milvus.filters import literal
+from qvec_milvus.filters import every_number, literal
 
 _METRICS = {"COSINE": Metric.COSINE, "IP": Metric.DOT, "L2": Metric.L2}
 _PLAIN = {"BOOL", "INT8", "INT16", "INT32", "INT64", "FLOAT", "DOUBLE", "VARCHAR", "JSON", "ARRAY"}
@@ -32,7 +32,7 @@ class ForeignCollection:
     @property
     def everything(self) -> str:
         """An expression that is true of every record."""
-        return f"{self.form.id} > {_LOWEST}" if self.has_number_ids else f'{self.form.id} != ""'
+        return every_number(self.form.id) if self.has_number_ids else f'{self.form.id} != ""'
 
     def among(self, ids: Sequence[str]) -> str:
         """Write that a record has one of these ids; empty when none can be one."""
@@ -78,6 +78,7 @@ def describe(client: Any, form: FieldMap, table: str) -> ForeignCollection | Non
             str(form.name_of(table)),
             int(fields[form.vector]["params"]["dim"]),
             _METRICS.get(metric_type, Metric.COSINE),
+            passport=form.passport,
         ),
         metric_type,
         str(index.get("index_type", "")),

@@ -20,7 +20,7 @@ from qvec_milvus.postings import in_terms, in_words
 from qvec_milvus.reading import Reader
 from qvec_milvus.search import ranked
 
-READ_AT_ONCE = 500
+READ_AT_ONCE = 1000
 _DEFAULT_EF = 128
 _DEFAULT_NPROBE = 32
 

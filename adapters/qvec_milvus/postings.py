@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 LONG = "*"
 """Stands for the words that do not fit; a token is made of letters, digits and underscores."""
@@ -67,5 +68,6 @@ def has_length_bit(bit: int) -> str:
     return f"array_contains(terms, {-1 - bit})"
 
 
+@lru_cache(maxsize=2**16)
 def _hash(term: str) -> int:
     return 1 + (int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest()) >> 2)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qvec.errors import BackendError
 from qvec_milvus.connection import Connection
-from qvec_milvus.filters import EVERYTHING
+from qvec_milvus.filters import EVERYTHING, literal
 
 PAGE = 10_000
 _AT_ONCE = 2000
@@ -26,11 +26,11 @@ class Reader:
     def settle(self, name: str) -> None:
         """Wait until what was written to a collection can be read by everyone."""
         # Taken off first: a write of another thread meanwhile puts it on again.
-        self._connection.unsettled.discard(name)
+        self._connection.unsettled.pop(name, None)
         try:
             self._count(name, "", "Strong")
         except BackendError:
-            self._connection.unsettled.add(name)
+            self._connection.wrote(name)
             raise
 
     def _count(self, name: str, expression: str, level: str) -> int:
@@ -38,8 +38,10 @@ class Reader:
             found = client.query(name, filter=expression, output_fields=["count(*)"], consistency_level=level)
         return int(found[0]["count(*)"])
 
-    def rows(self, name: str, expression: str, fields: list[str]) -> Iterator[dict[str, Any]]:
-        """Read the fields of the records that an expression is true of.
+    def rows(
+        self, name: str, expression: str, fields: list[str], *, sources: Sequence[str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Read the fields of the records that an expression is true of; `sources` names theirs, where they are known.
 
         A few are read with one query: pymilvus 3.0's iterator takes half a second to begin on a server of 2.3, and on
         Lite 3.2 makes gRPC log a traceback.
@@ -50,7 +52,7 @@ class Reader:
                 name,
                 filter=expression or EVERYTHING,
                 output_fields=fields,
-                consistency_level=self._connection.level(name),
+                consistency_level=self._connection.level(name, sources),
                 **({"limit": limit} if limit else {}),
             )
         if limit is None or len(found) < limit:
@@ -59,16 +61,12 @@ class Reader:
         for page in self.pages(name, expression, fields):
             yield from page
 
-    def pages(self, name: str, expression: str, fields: list[str], size: int = PAGE) -> Iterator[list[dict[str, Any]]]:
+    def pages(
+        self, name: str, expression: str, fields: list[str], size: int = PAGE, *, key: str = "id"
+    ) -> Iterator[list[dict[str, Any]]]:
         """Read the fields of the records that an expression is true of, in order of id."""
-        with self._connection.use() as client:
-            walk = client.query_iterator(
-                name,
-                batch_size=size,
-                filter=expression or EVERYTHING,
-                output_fields=fields,
-                consistency_level=self._connection.level(name),
-            )
+        wanted = expression or EVERYTHING
+        walk = self._walk(name, wanted, fields, size)
         while True:
             with self._connection.use():
                 page = list(walk.next())
@@ -76,3 +74,18 @@ class Reader:
                     walk.close()
                     return
             yield page
+            last = page[-1][key]
+            if isinstance(last, str) and literal(last) != f'"{last}"':
+                # pymilvus 3.0 goes on after the last id by putting it between quotes as it is.
+                walk.close()
+                walk = self._walk(name, f"({wanted}) and {key} > {literal(last)}", fields, size)
+
+    def _walk(self, name: str, expression: str, fields: list[str], size: int) -> Any:
+        with self._connection.use() as client:
+            return client.query_iterator(
+                name,
+                batch_size=size,
+                filter=expression,
+                output_fields=fields,
+                consistency_level=self._connection.level(name),
+            )

@@ -111,9 +111,10 @@ def rows(
     Raises:
         InvalidInputError: something is longer than Milvus holds; nothing is cut.
     """
+    points: list[bool] = np.any(vectors, axis=1).tolist()
     return [
-        _row(document, vector, _kept_keywords(document, keywords, analyzer), max_text=max_text)
-        for document, vector in zip(documents, vectors, strict=True)
+        _row(document, vector, _kept_keywords(document, keywords, analyzer), is_zero=not some, max_text=max_text)
+        for document, vector, some in zip(documents, vectors, points, strict=True)
     ]
 
 
@@ -126,10 +127,12 @@ class Whole(str):
         return iter((str(self),))
 
 
-def _row(document: Document, vector: Vectors, kept: Mapping[str, object], *, max_text: int) -> dict[str, object]:
+def _row(
+    document: Document, vector: Vectors, kept: Mapping[str, object], *, is_zero: bool, max_text: int
+) -> dict[str, object]:
     facts = facts_of(document.id, document.metadata)
     metadata = _write_json(document.metadata)
-    if not vector.any():
+    if is_zero:
         facts.hashes.add("zero vector")
     strings = _write_json(facts.strings)
     for what, text, limit in (

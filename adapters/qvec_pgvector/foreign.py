@@ -53,7 +53,7 @@ class ForeignTables(ForeignAdapter):
         self._connections.close()
 
     def describe_collection(self, name: str) -> CollectionSpec:
-        """Read the shape from the catalogue; there is no passport."""
+        """Read the shape from the catalogue; the passport is what the layout has."""
         with self._connections.use() as connection:
             return self._table(connection, name).spec
 

@@ -11,7 +11,7 @@ from qvec.lexical import K1, B
 from qvec_pgvector.connections import Connection
 from qvec_pgvector.filters import compile_filter
 from qvec_pgvector.foreign_tables import ForeignTable
-from qvec_pgvector.lexical import tsquery
+from qvec_pgvector.lexical import tsqueries
 
 # A lexeme without positions, as strip() leaves it, counts once.
 _TOTALS = """
@@ -21,7 +21,8 @@ SELECT count(*), coalesce(sum(length), 0) FROM {view},
 
 _RANKED = """
 WITH candidates AS MATERIALIZED (
-    SELECT id, tokens, {condition} AS wanted FROM {view} WHERE tokens @@ %s::tsquery),
+    SELECT DISTINCT ON (id) id, tokens, wanted FROM unnest(%s::text[]::tsquery[]) AS asked(query), LATERAL (
+        SELECT id, tokens, {condition} AS wanted FROM {view} WHERE tokens @@ query) AS matching),
 found AS MATERIALIZED (
     SELECT id, wanted, lexeme, frequency, length FROM candidates, LATERAL (
         SELECT lexeme, coalesce(cardinality(positions), 1)::float8 AS frequency,
@@ -74,7 +75,7 @@ def statement_of(
     condition, values = compile_filter(filter)
     average = max(known.words, 1) / max(known.records, 1)
     statement = sql.SQL(_RANKED).format(view=table.view, condition=condition)
-    return statement, [*values, tsquery(terms), terms, float(known.records), K1, B, B, average, k, offset]
+    return statement, [tsqueries(terms), *values, terms, float(known.records), K1, B, B, average, k, offset]
 
 
 def _terms(connection: Connection, configuration: str, query: str) -> list[str]:

@@ -67,7 +67,7 @@ class ForeignTable:
 
     @property
     def spec(self) -> CollectionSpec:
-        return CollectionSpec(self.name, self.dim, self.metric)
+        return CollectionSpec(self.name, self.dim, self.metric, passport=self.form.passport)
 
     @property
     def view(self) -> sql.Composed:

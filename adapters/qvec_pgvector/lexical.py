@@ -19,6 +19,9 @@ from qvec_pgvector.schema import Entry
 _FEW = 128
 """Up to so many terms, each is counted by itself; for more, the lexemes of all candidates are unfolded once."""
 
+_AT_ONCE = 1000
+"""A tsquery is read by recursion: of 20,000 terms in a row it overflows the server's stack, and 10,000 take seconds."""
+
 # df counts every match, whatever the filter. Terms are summed in a fixed order, so that documents alike in everything
 # get scores alike to the last bit.
 _BM25 = """
@@ -41,19 +44,23 @@ rare AS (
     SELECT string_agg(query::text, ' | ')::tsquery AS query
     FROM (SELECT query, sum(found) OVER (ORDER BY found, lexeme) - found AS before FROM terms) AS asked
     WHERE before < %s),
+seeds AS MATERIALIZED (
+    SELECT id, {score} AS score FROM ({rare}) AS candidates),
 bar AS (
-    SELECT {score} AS score FROM ({rare}) AS candidates ORDER BY score DESC LIMIT 1 OFFSET %s),
+    SELECT score FROM seeds ORDER BY score DESC LIMIT 1 OFFSET %s),
 needed AS (
-    SELECT string_agg(query::text, ' | ')::tsquery AS query
+    SELECT string_agg(query::text, ' | ')::tsquery && !!(SELECT query FROM rare) AS query
     FROM (SELECT query, sum(idf) OVER (ORDER BY idf, lexeme) AS most FROM terms) AS asked
     WHERE most > coalesce((SELECT score FROM bar), 0) * 0.999999),
 ranked AS (
-    SELECT id, {score} AS score FROM ({needed}) AS candidates ORDER BY score DESC, id LIMIT %s OFFSET %s)
+    SELECT id, score FROM (
+        SELECT id, score FROM seeds UNION ALL SELECT id, {score} AS score FROM ({needed}) AS candidates) AS scored
+    ORDER BY score DESC, id LIMIT %s OFFSET %s)
 """
 
-# Made anew by ts_filter, a row's tokens are unpacked once for all terms.
+# Handed through ts_delete, a row's tokens are read from their own table once for all terms.
 _CANDIDATES = """
-SELECT id, ts_filter(tokens, '{{d}}') AS tokens, {k1} * (1 - {b} + {b} * token_count / average) AS norm
+SELECT id, ts_delete(tokens, ''::text) AS tokens, {k1} * (1 - {b} + {b} * token_count / average) AS norm
 FROM corpus, {table} WHERE tokens @@ (SELECT query FROM {terms}) AND {condition} OFFSET 0
 """
 
@@ -71,8 +78,11 @@ _UNFOLDED = """
 corpus AS (
     SELECT documents::float8 AS n, greatest(tokens, 1)::float8 / greatest(documents, 1) AS average
     FROM qvec_collections WHERE number = %s),
+matching AS MATERIALIZED (
+    SELECT DISTINCT id FROM unnest(%s::text[]::tsquery[]) AS asked(query), LATERAL (
+        SELECT id FROM {table} WHERE tokens @@ query) AS matched),
 candidates AS MATERIALIZED (
-    SELECT id, token_count, tokens, {condition} AS wanted FROM {table} WHERE tokens @@ %s::tsquery),
+    SELECT id, token_count, tokens, {condition} AS wanted FROM matching JOIN {table} USING (id)),
 found AS MATERIALIZED (
     SELECT id, token_count, wanted, part.lexeme,
         coalesce({many}, cardinality(part.positions))::float8 AS frequency
@@ -122,7 +132,7 @@ def ranked_query(
     many = _MANY_OWN if entry.spec.analyzer is None else _MANY
     if len(terms) > _FEW:
         unfolded = sql.SQL(_UNFOLDED).format(table=entry.table, condition=condition, many=many)
-        return unfolded, [entry.number, *values, tsquery(terms), list(terms), K1, B, B, k, offset]
+        return unfolded, [entry.number, tsqueries(terms), *values, list(terms), K1, B, B, k, offset]
     rare, needed = (
         sql.SQL(_CANDIDATES).format(
             table=entry.table, condition=condition, terms=sql.SQL(which), k1=sql.Literal(K1), b=sql.Literal(B)
@@ -140,6 +150,11 @@ def tsquery(terms: Sequence[str]) -> str:
     """Write terms as a tsquery that any of them satisfies."""
     quoted = (term.replace("\\", "\\\\").replace("'", "''") for term in terms)
     return " | ".join(f"'{term}'" for term in quoted)
+
+
+def tsqueries(terms: Sequence[str]) -> list[str]:
+    """Write terms as tsqueries of which any of them satisfies one."""
+    return [tsquery(terms[start : start + _AT_ONCE]) for start in range(0, len(terms), _AT_ONCE)]
 
 
 def _steps() -> sql.Composable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from psycopg import sql
@@ -62,12 +63,12 @@ def set_breadth(connection: Connection, depth: int, ef: int | None) -> None:
 
 def _one(connection: Connection, entry: Entry, vector: Vectors, depth: int, filter: Filter | None) -> list[Hit]:
     cosine = entry.spec.metric is Metric.COSINE
-    if cosine and not np.any(vector):
+    if cosine and not np.vdot(vector, vector) and not np.any(vector):
         condition, values = compile_filter(filter)
         by_id = sql.SQL(_BY_ID).format(columns=rows.COLUMNS, table=entry.table, condition=condition)
         return _hits(entry.spec.metric, connection.raw.execute(by_id, [*values, depth]).fetchall())
     statement, parameters = _statement(entry, filter, VectorParameter(query_vector(vector)), depth)
-    found = connection.raw.execute(statement, parameters, prepare=filter is None).fetchall()
+    found = connection.cursor.execute(statement, parameters, prepare=filter is None).fetchall()
     if len(found) < depth and may_have_missed(connection, entry):
         with connection.raw.transaction():
             connection.raw.execute(EXACTLY)
@@ -126,4 +127,5 @@ def may_have_missed(connection: Connection, entry: Entry) -> bool:
 def _hits(metric: Metric, found: Sequence[tuple[object, ...]]) -> list[Hit]:
     base = 1.0 if metric is Metric.COSINE else 0.0
     documents = rows.documents(found)
-    return [Hit(document, base - float(str(row[-1]))) for row, document in zip(found, documents, strict=True)]
+    distances = cast(Sequence[float], [row[-1] for row in found])
+    return [Hit(document, base - far) for document, far in zip(documents, distances, strict=True)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.migrate_index import attach_index
+from qvec.cli.migrate_index import attach_in_place, attach_index
 from qvec.cli.migrate_options import (
     Progress,
     carry_options,
@@ -98,15 +98,17 @@ def copy(
 def _copy(job: CopyJob, errors: str | None, *, restart: bool, stop: bool, as_json: bool) -> None:
     from qvec import migrate as api
 
-    with by_batches(Progress()) as progress:
+    with by_batches(Progress(as_json=as_json)) as progress:
         report = api.copy(job, restart=restart, on_error="stop" if stop else "list", progress=progress)
     if errors is not None:
         lines = (json.dumps({"place": place, "reason": reason}) + "\n" for place, reason in api.copy_errors(job))
         Path(errors).write_text("".join(lines), encoding="utf-8")
     vectors = "carried" if report.carried else "made"
+    long = f"{report.long:,} long rows ({report.long_text}); " if report.long else ""
     line = (
         f"{job.collection}: {report.documents:,} rows in {report.records:,} records, vectors {vectors}; "
-        f"{report.failed:,} bad rows; {report.verified:,} compared; {report.seconds:.1f} s"
+        f"{long}{report.failed:,} bad rows; "
+        f"{report.verified:,} compared; {report.seconds:.1f} s"
     )
     tell(asdict(report), [line], as_json=as_json)
     tell_errors(report.errors, report.failed, as_json=as_json)
@@ -154,19 +156,19 @@ def plan(
 @click.argument("table")
 @click.option("--schema", help="Of the table.")
 @field_options
-@click.option("--collection", required=True, metavar="NAME", help="The name to search the table by.")
+@click.option("--collection", metavar="NAME", help="The name to search a table by; needed for PostgreSQL.")
 @model_options
 @click.option("--in-table", is_flag=True, help="Add columns to the table itself, not a companion table.")
 @click.option("--triggers", is_flag=True, help="Queue the rows that change, for qvec migrate sync.")
 @click.option("--version-column", "version", metavar="COLUMN", help="Without triggers, for sync: changes with its row.")
 @click.option("--index", type=click.Choice(["auto", "hnsw", "flat"]), default="auto", show_default=True)
-@click.option("--dry-run", is_flag=True, help="Print the SQL, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the statements or requests, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def attach(
     url: str,
     table: str,
     schema: str | None,
-    collection: str,
+    collection: str | None,
     model: str | None,
     dim: int | None,
     in_table: bool,
@@ -176,13 +178,21 @@ def attach(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make the PostgreSQL table TABLE of the database URL searchable where it stands.
+    """Make the table TABLE of the database URL searchable where it stands: PostgreSQL's, or as attach-index does.
 
     It stays readable and writable. Run again, it goes on where it was broken off, or embeds what has changed since.
     """
     from qvec import migrate as api
     from qvec.types import IndexSpec
 
+    if api.Attached(url=url, collection=table).is_index:
+        if collection not in (None, table) or schema or in_table or triggers or version:
+            raise click.UsageError("an index is searched by its own name: give --text, --model and --dim alone")
+        text = chosen_fields().text
+        attach_in_place(url, table, text=text, model=model, dim=dim, dry_run=dry_run, as_json=as_json)
+        return
+    if collection is None:
+        raise click.UsageError("name what the table is to be searched by: --collection NAME")
     settings = settings_of(None)
     kinds = {"hnsw": IndexSpec("hnsw"), "flat": IndexSpec("flat")}
     job = api.AttachJob(
@@ -204,7 +214,7 @@ def attach(
         statements = api.plan_attach(job)
         tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
         return
-    with by_batches(Progress()) as progress:
+    with by_batches(Progress(as_json=as_json)) as progress:
         report = api.attach(job, progress=progress)
     line = (
         f"{collection}: {report.embedded:,} rows embedded, {report.unchanged:,} unchanged, {report.removed:,} removed, "
@@ -223,11 +233,12 @@ def detach(url: str, collection: str, dry_run: bool, as_json: bool) -> None:
     """Undo an attach: the table is as it was before."""
     from qvec import migrate as api
 
+    attached = api.Attached(url=url, collection=collection)
     if dry_run:
-        statements = api.plan_detach(url, collection)
+        statements = api.plan_undo(attached)
         tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
         return
-    api.detach(url, collection)
+    api.undo(attached)
     tell({"collection": collection, "detached": True}, [f"detached {collection}"], as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""``qvec migrate attach-index``: a vector field for an index of another program."""
+"""``qvec migrate attach-index``: a vector field for an index or a collection of another program."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from qvec.cli.migrate_options import Progress, settings_of, tell, tell_errors
 from qvec.cli.options import model_options
+from qvec.cli.stopping import by_batches
 
 
 @click.command("attach-index")
@@ -20,11 +21,18 @@ from qvec.cli.options import model_options
 def attach_index(
     url: str, index: str, text: str, model: str | None, dim: int | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Make the Elasticsearch index INDEX of the database URL searchable where it stands.
+    """Make the Elasticsearch index or Milvus collection INDEX of the database URL searchable where it stands.
 
     It is read and written all the while; who edits a document meanwhile wins, and it is taken again. Run again, it goes
     on where it was broken off, or embeds what has changed since.
     """
+    attach_in_place(url, index, text=text, model=model, dim=dim, dry_run=dry_run, as_json=as_json)
+
+
+def attach_in_place(
+    url: str, index: str, *, text: str, model: str | None, dim: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Attach an index of another program, and tell about it."""
     from qvec import migrate as api
 
     settings = settings_of(None)
@@ -41,7 +49,8 @@ def attach_index(
         steps = api.plan_attach_index(job)
         tell({"dry_run": True, "steps": steps}, steps, as_json=as_json)
         return
-    report = api.attach_index(job, progress=Progress())
+    with by_batches(Progress(as_json=as_json)) as progress:
+        report = api.attach_index(job, progress=progress)
     layout = api.layout_of(url, index)
     line = (
         f"{index}: {report.embedded:,} documents embedded, {report.unchanged:,} unchanged, {report.failed:,} failed in "

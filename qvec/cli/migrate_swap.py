@@ -9,6 +9,7 @@ import click
 
 from qvec.cli.migrate_options import Progress, tell
 from qvec.cli.options import model_options
+from qvec.cli.stopping import by_batches
 
 if TYPE_CHECKING:
     from qvec.migrate import SwapReport
@@ -54,7 +55,11 @@ def swap(
         api.end_swap(job)
         tell({"collection": collection, "ended": True}, [f"dropped {job.shadow}"], as_json=as_json)
         return
-    report = api.roll_back(job) if chosen == "back" else api.swap(job, switch=chosen == "switch", progress=Progress())
+    if chosen == "back":
+        report = api.roll_back(job)
+    else:
+        with by_batches(Progress(as_json=as_json)) as progress:
+            report = api.swap(job, switch=chosen == "switch", progress=progress)
     tell(asdict(report), [_line(collection, report)], as_json=as_json)
 
 

@@ -80,12 +80,14 @@ def undo(source: str, collection: str, journal: str | None, dry_run: bool, backe
 def _job(
     source: str, collection: str, *, model: str | None, dim: int | None, journal: str | None, backend: str | None
 ) -> CopyJob | Attached:
-    """Tell a copy from an attached table: a database's URL is a copy's source only with the table or collection."""
+    """Tell a copy from an attached table: a database's URI is a copy's source only with the table or collection."""
     from qvec.cli.migrate_options import chosen_source
     from qvec.migrate import Attached
+    from qvec.registry import adapter_names
 
     read = chosen_source()
-    if "://" in source and read.table is None and read.collection is None:
+    is_database = "://" in source or source.partition(":")[0] in adapter_names()
+    if is_database and read.table is None and read.collection is None:
         return Attached(url=source, collection=collection)
     return copy_job(source, collection, model=model, dim=dim, journal=journal, backend=backend)
 

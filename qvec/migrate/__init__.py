@@ -1,11 +1,13 @@
 """Moving data that is there already: tables made searchable in place, and copies from store to store."""
 
-from qvec.migrate.copying import CopyJob, CopyPlan, CopyProgress, CopyReport, copy, copy_errors, plan_copy, undo_copy
+from qvec.migrate.copy_job import CopyJob, CopyPlan, CopyProgress, CopyReport
+from qvec.migrate.copying import copy, copy_errors, plan_copy, undo_copy
 from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.index_attach import IndexJob, attach_index, detach_index, layout_of, plan_attach_index
 from qvec.migrate.jobs import Attached, plan_undo, undo, verify
-from qvec.migrate.pg_attach import AttachJob, AttachReport, attach, detach, plan_attach, plan_detach
+from qvec.migrate.pg_attach import AttachJob, attach, detach, plan_attach, plan_detach
+from qvec.migrate.pg_backfill import AttachReport
 from qvec.migrate.pg_sync import SyncReport, follow, sync, sync_status
 from qvec.migrate.planning import Plan, Storage, plan
 from qvec.migrate.swap_job import SwapJob

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from qvec.adapter import Adapter
 from qvec.documents import content_digest
 from qvec.embedder import Embedder
-from qvec.migrate.copying import CopyJob, Opened
+from qvec.long_text import Prepared, encode
+from qvec.migrate.copy_job import CopyJob
+from qvec.migrate.copying import Opened
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.journal import Journal
 from qvec.migrate.source import Record, batches
@@ -22,10 +24,11 @@ _BATCH = 512
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """A sampled record, with its vector where it came with its row."""
+    """A sampled record, with its vector where it came with its row, or what was embedded instead of its text."""
 
     document: Document
     vector: Vector | None
+    made: Prepared | None
 
 
 def verify_copy(job: CopyJob, *, told: Callable[[Difference], None] | None = None) -> VerifyReport:
@@ -94,7 +97,8 @@ class _Run:
         carries = len(batch.vectors) == len(batch.documents)
         for at, document in enumerate(batch.documents):
             if document.id in held:
-                self.sample.offer(document.id, _Expected(document, batch.vectors[at] if carries else None))
+                vector = batch.vectors[at] if carries else None
+                self.sample.offer(document.id, _Expected(document, vector, batch.pieces.get(document.id)))
 
     def look_for_extra(self) -> None:
         """Tell what the source has not; of a collection that was there before, only what the copy wrote is asked of."""
@@ -109,9 +113,10 @@ class _Run:
     def compare_vectors(self, embedder: Embedder | None) -> None:
         sampled = self.sample.items
         made = {item.document.id: item.vector for item in sampled if item.vector is not None}
-        texts = {item.document.id: item.document.searchable_text for item in sampled if item.vector is None}
-        if embedder is not None and texts:
-            made |= dict(zip(texts, embedder.encode_document(list(texts.values())), strict=True))
+        others = [item.document for item in sampled if item.vector is None]
+        if embedder is not None and others:
+            pieces = {item.document.id: item.made for item in sampled if item.made is not None}
+            made |= dict(zip([one.id for one in others], encode(embedder, others, pieces), strict=True))
         held = self.adapter.get_vectors(self.collection, list(made))
         self.findings.compare_vectors(held, made, self.adapter.describe_collection(self.collection).metric)
 

@@ -15,7 +15,7 @@ from qvec.adapter import Adapter
 from qvec.documents import content_digest
 from qvec.embedder import Embedder
 from qvec.errors import TextTooLongError
-from qvec.migrate.copying import CopyProgress
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.swap_journal import SwapJournal
 from qvec.types import Document

@@ -7,21 +7,21 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from qvec.attaching import AttachForm, AttachRow, SupportsAttach
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.layouts import FieldMap
-from qvec.migrate.copying import CopyProgress
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
-from qvec.migrate.pg_attach import AttachReport
+from qvec.migrate.pg_backfill import AttachReport
 from qvec.migrate.source import Record
 from qvec.migrate.verifying import Difference, Findings, Sample, VerifyReport
 from qvec.migrate.writing import Preparer
 from qvec.passport import passport_of
 from qvec.registry import DEFAULT_MODEL, load_embedder, open_adapter
-from qvec.types import Document, Metric, Vector
+from qvec.types import Document, Metric, Vector, Vectors
 
 _BATCH = 256
 _ERRORS = 1000
@@ -76,13 +76,16 @@ def attach_index(job: IndexJob, *, progress: Callable[[CopyProgress], None] | No
     with _opened(job.url) as attaching:
         form, embedder = _form(attaching, job)
         attaching.attach_fields(job.index, form)
+        form = _need(attaching, job.index)
         filling = _Filling(attaching, job.index, form, embedder, report)
-        read = 0
-        for rows in attaching.attach_rows(job.index, form, size=_BATCH):
-            filling.fill(rows)
-            read += len(rows)
-            if progress:
-                progress(CopyProgress(read, None))
+        read, is_more = 0, True
+        while is_more:
+            for rows in attaching.attach_rows(job.index, form, size=_BATCH):
+                filling.fill(rows)
+                read += len(rows)
+                if progress:
+                    progress(CopyProgress(read, None))
+            is_more = attaching.attach_end(job.index, form)
     report.seconds = time.monotonic() - started
     return report
 
@@ -95,14 +98,13 @@ def plan_attach_index(job: IndexJob) -> list[str]:
 
 
 def layout_of(url: str, index: str) -> FieldMap:
-    """Say how an attached index is searched: ``qvec.connect(url, layout=layout_of(url, index), model=...)``.
+    """Say how an attached index is searched; `qvec.search` and `qvec.connect` find that out by themselves.
 
     Raises:
         CollectionNotFoundError: there is no such index, or it is not attached.
     """
     with _opened(url) as attaching:
-        form = _need(attaching, index)
-    return FieldMap(id="_id", text=form.text, vector=form.vector, hidden=(form.digest,))
+        return _need(attaching, index).layout
 
 
 def detach_index(url: str, index: str) -> None:
@@ -185,7 +187,8 @@ def _form(attaching: SupportsAttach, job: IndexJob) -> tuple[AttachForm, Embedde
     model = job.model or (passport.model_id if passport else job.default_model)
     dim = job.dim or (passport.dim if passport else None if job.model else job.default_dim)
     embedder = job.embedder or load_embedder(model, dim=dim)
-    wanted = passport_of(embedder)
+    # Its keywords are searched as they are, by the database or by a count of the day.
+    wanted = replace(passport_of(embedder), lexical_version="")
     if known and (known.passport, known.text) != (wanted, job.text):
         raise MigrationError(
             f"{job.index!r} has vectors of {known.passport.model_id}, {known.passport.dim} dimensions, made from "
@@ -224,33 +227,39 @@ class _Filling:
             self._fail(identity, "it was written to each time that it was read: run attach again")
 
     def _write(self, rows: Sequence[AttachRow]) -> list[str]:
-        changed = []
+        changed, without = [], []
         for row in rows:
             if row.digest == _digest(row.text):
                 self._report.unchanged += 1
-            elif not row.text.strip():
-                self._fail(row.id, _EMPTY)
-            elif not self._preparer.fits(Document(row.id, row.text)):
-                self._fail(row.id, _LONG)
+            elif why := self._fault(row):
+                self._fail(row.id, why)
+                without.append(row)
             else:
                 changed.append(row)
-        if not changed:
-            return []
-        batch = self._preparer.prepare([Record(row.id, None, Document(row.id, row.text)) for row in changed], set())
-        for identity, why in batch.errors.items():
-            self._fail(identity, why)
-        at_of = {batch.documents[at].id: at for at in batch.written if batch.vectors[at].any()}
-        good = [row for row in changed if row.id in at_of]
-        conflicts, refused = self._attaching.attach_vectors(
-            self._index,
-            self._form,
-            good,
-            [_digest(row.text) for row in good],
-            batch.vectors[[at_of[row.id] for row in good]],
-        )
+        conflicts: list[str] = []
+        if changed:
+            batch = self._preparer.prepare([Record(row.id, None, Document(row.id, row.text)) for row in changed], set())
+            for identity, why in batch.errors.items():
+                self._fail(identity, why)
+            at_of = {batch.documents[at].id: at for at in batch.written if batch.vectors[at].any()}
+            without += [row for row in changed if row.id not in at_of]
+            good = [row for row in changed if row.id in at_of]
+            conflicts = self._give(good, batch.vectors[[at_of[row.id] for row in good]])
+        if without:
+            self._attaching.attach_without_vectors(self._index, self._form, without)
+        return conflicts
+
+    def _fault(self, row: AttachRow) -> str:
+        if not row.text.strip():
+            return _EMPTY
+        return "" if self._preparer.fits(Document(row.id, row.text)) else _LONG
+
+    def _give(self, rows: Sequence[AttachRow], vectors: Vectors) -> list[str]:
+        digests = [_digest(row.text) for row in rows]
+        conflicts, refused = self._attaching.attach_vectors(self._index, self._form, rows, digests, vectors)
         for identity, why in refused.items():
             self._fail(identity, why)
-        self._report.embedded += len(good) - len(conflicts) - len(refused)
+        self._report.embedded += len(rows) - len(conflicts) - len(refused)
         return conflicts
 
     def _fail(self, identity: str, why: str) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from qvec.embedder import Embedder
+from qvec.migrate.copy_job import CopyJob
 from qvec.migrate.copy_verify import verify_copy
-from qvec.migrate.copying import CopyJob, plan_undo_copy, undo_copy
+from qvec.migrate.copying import plan_undo_copy, undo_copy
 from qvec.migrate.index_attach import detach_index, plan_detach_index, verify_index
 from qvec.migrate.pg_attach import detach, plan_detach
 from qvec.migrate.pg_verify import verify_attached

@@ -11,6 +11,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -103,7 +104,8 @@ class Journal:
 
     def note(self, name: str, value: str) -> None:
         """Write a fact at once."""
-        self._put(name, value)
+        with self.transaction():
+            self._put(name, value)
 
     def seen(self, ids: Sequence[str]) -> set[str]:
         """Which of these documents were copied."""
@@ -129,18 +131,38 @@ class Journal:
         records: Sequence[Document],
         sampled: Iterable[Sampled],
         errors: Iterable[tuple[str, str]],
+        *,
+        long: int = 0,
     ) -> None:
         """Note a batch that the target has taken, all of it or nothing."""
-        db = self._db
-        db.execute("BEGIN")
-        db.executemany("INSERT OR IGNORE INTO documents VALUES (?)", ((identity,) for identity in ids))
-        db.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", ((d.id, d.source, d.digest) for d in records))
-        db.executemany("INSERT OR REPLACE INTO errors VALUES (?, ?)", errors)
         rows = ((sample_hash(item.id), item.id, item.digest, item.vector.tobytes()) for item in sampled)
-        db.executemany("INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?)", rows)
-        db.execute("DELETE FROM sample WHERE hash NOT IN (SELECT hash FROM sample ORDER BY hash LIMIT ?)", (SAMPLE,))
-        self._put("position", json.dumps(position))
-        db.execute("COMMIT")
+        written = ((document.id, document.source, document.digest) for document in records)
+        with self.transaction() as db:
+            db.executemany("INSERT OR IGNORE INTO documents VALUES (?)", ((identity,) for identity in ids))
+            db.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", written)
+            db.executemany("INSERT OR REPLACE INTO errors VALUES (?, ?)", errors)
+            db.executemany("INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?)", rows)
+            db.execute(
+                "DELETE FROM sample WHERE hash NOT IN (SELECT hash FROM sample ORDER BY hash LIMIT ?)", (SAMPLE,)
+            )
+            self._put("position", json.dumps(position))
+            self._put("long", str(int(self.fact("long") or 0) + long))
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write several things, all of them or nothing.
+
+        Raises:
+            MigrationError: the file cannot be written, as on a full disk.
+        """
+        try:
+            self._db.execute("BEGIN")
+            yield self._db
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as exc:
+            raise MigrationError(
+                f"the journal {self.path} cannot be written ({exc}): see that its disk has room and run this again"
+            ) from exc
 
     def is_sampled(self, identity: str) -> bool:
         """Whether a record may be one of the sample: those with the smallest hashes are."""
@@ -175,7 +197,7 @@ class Journal:
         """Forget how far the copy was; that the target is its own stays known."""
         for table in ("documents", "records", "errors", "sample"):
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608
-        self._db.execute("DELETE FROM facts WHERE name IN ('position', 'done')")
+        self._db.execute("DELETE FROM facts WHERE name IN ('position', 'done', 'long')")
 
     def _put(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))

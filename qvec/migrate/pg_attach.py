@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,24 +11,22 @@ from qvec.adapter import Adapter
 from qvec.checks import check_name
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, InvalidInputError
-from qvec.migrate.copying import CopyProgress
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap
+from qvec.migrate.pg_backfill import AttachReport, backfill
 from qvec.migrate.pg_rights import check_rights
-from qvec.migrate.pg_rows import Outcome, Row, Rows, run
+from qvec.migrate.pg_rows import Rows, run
 from qvec.migrate.pg_session import attached, connected, locked, name_lock
 from qvec.migrate.pg_table import STATE, PgTable, quoted
 from qvec.passport import check_passport, passport_of
+from qvec.pgvector_limits import INDEX_FROM
 from qvec.registry import DEFAULT_MODEL, load_embedder, open_adapter
 from qvec.types import TITLE, CollectionSpec, IndexSpec
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-INDEX_FROM = 10_000
-"""Below so many rows an exact scan takes a few milliseconds and misses nothing."""
-
-_BATCH = 256
 _ERRORS = 1000
 
 _COLUMNS = """
@@ -68,7 +64,7 @@ class AttachJob:
         triggers: queue the rows that change, for `sync`.
         version: instead of triggers, a column that another value is written to whenever a row changes
             (``updated_at``, a counter): `sync` compares it with what it was.
-        index: of the vectors; ``"auto"`` builds HNSW from 10,000 rows on.
+        index: of the vectors; ``"auto"`` builds HNSW from 1,000 rows on, as in any collection.
     """
 
     url: str
@@ -85,27 +81,6 @@ class AttachJob:
     triggers: bool = False
     version: str | None = None
     index: IndexSpec = field(default_factory=IndexSpec)
-
-
-@dataclass(slots=True)
-class AttachReport:
-    """What an `attach` did.
-
-    Attributes:
-        embedded: rows that got their vectors now.
-        unchanged: rows that had theirs.
-        removed: records of rows that are gone.
-        failed: rows without vectors.
-        errors: the first 1,000 of these, id and reason.
-        seconds: wall time.
-    """
-
-    embedded: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    failed: int = 0
-    errors: list[tuple[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 def attach(job: AttachJob, *, progress: Callable[[CopyProgress], None] | None = None) -> AttachReport:
@@ -137,7 +112,7 @@ def attach(job: AttachJob, *, progress: Callable[[CopyProgress], None] | None = 
         if (found.schema, found.name) != (table.schema, table.name):
             raise MigrationError(f"the collection {job.collection!r} is attached to {found.schema}.{found.name}")
         with locked(connection, found.number):
-            report = _backfill(connection, Rows(found, embedder), progress)
+            report = backfill(connection, Rows(found, embedder), progress)
             _build_indexes(connection, found, job.index)
             run(connection, "UPDATE qvec_attached SET is_done = true WHERE number = %(n)s", {"n": found.number})
             connection.commit()
@@ -164,7 +139,7 @@ def plan_attach(job: AttachJob) -> list[str]:
     table = found or replace(table, dim=embedder.dim)
     indexes = [statement for _, statement in table.index(hnsw=job.index.kind != "flat")]
     setup = [] if found else table.setup()
-    batches = [table.page(from_start=False), Rows(table, embedder).writing]
+    batches = [table.page(from_start=False), *Rows(table, embedder).writing]
     return [statement.replace("%%", "%") for statement in [*setup, *batches, *indexes]]
 
 
@@ -317,48 +292,6 @@ def _make_collection(adapter: Adapter, job: AttachJob, embedder: Embedder) -> No
             f"the collection {job.collection!r} is there already and holds documents: choose another name"
         )
     check_passport(adapter.describe_collection(job.collection), embedder)
-
-
-def _backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyProgress], None] | None) -> AttachReport:
-    table = rows.table
-    number = {"number": table.number}
-    select = "SELECT position, is_done FROM qvec_attached WHERE number = %(number)s"
-    position, is_done = run(connection, select, number).one()
-    (total,) = run(connection, f"SELECT count(*) FROM {table.source}").one()
-    last = None if is_done or position is None else json.loads(position)
-    run(connection, "UPDATE qvec_attached SET is_done = false WHERE number = %(number)s", number)
-    connection.commit()
-    report = AttachReport()
-    read = 0
-    with connection.engine.connect() as other, ThreadPoolExecutor(1, thread_name_prefix="qvec-attach") as writer:
-        pending: Future[Outcome] | None = None
-        while found := page(connection, table, last):
-            last = list(found[-1].key)
-            made = rows.prepare(connection, found)
-            _add(report, pending)
-            # Written while the next batch is read and embedded; the position goes with it, so order is kept.
-            pending = writer.submit(rows.write, other, found, made, json.dumps(last))
-            read += len(found)
-            if progress:
-                progress(CopyProgress(read, int(total)))
-        _add(report, pending)
-    report.removed = rows.remove_orphans(connection)
-    return report
-
-
-def _add(report: AttachReport, written: Future[Outcome] | None) -> None:
-    if written is not None:
-        outcome = written.result()
-        report.embedded += outcome.embedded
-        report.unchanged += outcome.unchanged
-
-
-def page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:
-    """Read the rows that follow a key; all of them begin at None."""
-    values = {f"key_{at}": value for at, value in enumerate(last or [], 1)}
-    found = run(connection, table.page(from_start=last is None), {**values, "size": _BATCH}).all()
-    connection.rollback()
-    return [Row.read(row) for row in found]
 
 
 def _build_indexes(connection: sa.Connection, table: PgTable, index: IndexSpec) -> None:

@@ -6,26 +6,21 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-import numpy as np
 
 from qvec.documents import split_document
 from qvec.embedder import Embedder
-from qvec.lexical import term_frequencies
 from qvec.migrate.fields import join_id
+from qvec.migrate.pg_load import Loading, Written
 from qvec.migrate.pg_table import PgTable
 from qvec.migrate.source import Record
 from qvec.migrate.writing import Preparer
-from qvec.tsvector import lexeme, positions
 from qvec.types import Document, Vector
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _EMPTY, _TOO_LONG = "its text is empty or white space only", "its text is over the model's window"
-_WRITTEN = ("id", "digest", "tokens", "token_count", "zero", "embedding", "part_start", "part_length")
 LASTING = (_EMPTY, _TOO_LONG)
 """Reasons that only another text can take away."""
 
@@ -89,17 +84,12 @@ class Rows:
         self.embedder = embedder
         # A column of the table itself has room for one vector a row: what is too long for one cannot be cut there.
         self._preparer = Preparer(None, table.dim, embedder)
+        self._loading = Loading(table)
 
     @property
-    def writing(self) -> str:
-        """The statement that writes a row's vector and tokens."""
-        return self._update() if self.table.in_table else self._insertion()
-
-    def prepare(self, connection: sa.Connection, rows: Sequence[Row]) -> Made:
-        """Embed those rows whose vectors are not up to date; no transaction is open meanwhile."""
-        held = self.held(connection, rows)
-        connection.rollback()
-        return self.make(rows, held)
+    def writing(self) -> list[str]:
+        """The statements that write a batch's vectors and tokens."""
+        return self._loading.statements
 
     def write(self, connection: sa.Connection, rows: Sequence[Row], made: Made, position: str) -> Outcome:
         """Write what was made, and note how far the backfill is."""
@@ -268,54 +258,8 @@ class Rows:
         rows: Sequence[tuple[Row, Sequence[Part]]],
         vectors: Mapping[str, Vector],
     ) -> tuple[int, int]:
-        values = [_values(row, cut, at, vectors[cut[at][0].id]) for row, cut in rows for at in range(len(cut))]
-        if not values:
-            return 0, 0
-        if not self.table.in_table:
-            self._copy(connection, values)
-            return len(values), sum(int(str(item["token_count"])) for item in values)
-        count = tokens = 0
-        for item in values:
-            written = run(connection, self._update(), item).rowcount
-            count += written
-            tokens += written * int(str(item["token_count"]))
-        return count, tokens
-
-    def _insertion(self) -> str:
-        return f"COPY {self.table.companion} ({', '.join(self._columns())}) FROM STDIN"
-
-    def _columns(self) -> list[str]:
-        return [*(f"key_{at}" for at in range(1, len(self.table.key) + 1)), *_WRITTEN]
-
-    def _copy(self, connection: sa.Connection, values: Sequence[Mapping[str, object]]) -> None:
-        """Send rows by COPY, which SQLAlchemy has no word for."""
-        import sqlalchemy as sa
-
-        columns = self._columns()
-        driver, errors = connection.connection.driver_connection, connection.dialect.loaded_dbapi
-        assert driver is not None
-        try:
-            with driver.cursor() as cursor, cursor.copy(self._insertion()) as copy:
-                for item in values:
-                    copy.write_row([item[name] for name in columns])
-        except errors.OperationalError as exc:
-            raise sa.exc.OperationalError("COPY", None, exc) from exc
-        except errors.Error as exc:
-            raise sa.exc.DBAPIError("COPY", None, exc) from exc
-
-    def _update(self) -> str:
-        """Write only where the text is still the one that was embedded; who changed it meanwhile is met again."""
-        column, table = self.table.column, self.table
-        same = " AND ".join(
-            f"t.{key} = CAST(%(key_{at})s AS {kind})"
-            for at, (key, (_, kind)) in enumerate(zip(table.keys, table.key, strict=True), 1)
-        )
-        return (
-            f"UPDATE {table.source} t SET {column('id')} = %(id)s, {column('digest')} = %(digest)s, "
-            f"{column('tokens')} = CAST(%(tokens)s AS tsvector), {column('token_count')} = %(token_count)s, "
-            f"{column('zero')} = %(zero)s, {column('embedding')} = CAST(%(embedding)s AS {table.kind}) "
-            f"WHERE {same} AND {table.text} = %(text)s"
-        )
+        found = [_written(row, cut, at, vectors[cut[at][0].id]) for row, cut in rows for at in range(len(cut))]
+        return self._loading.write(connection, found)
 
     def _note(self, connection: sa.Connection, ids: Sequence[str], errors: Mapping[str, str]) -> None:
         run(connection, f"DELETE FROM {self.table.errors} WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
@@ -344,41 +288,12 @@ def totals(connection: sa.Connection, number: int, documents: int, tokens: int) 
     )
 
 
-def tsvector(frequencies: Mapping[str, int]) -> str:
-    """Write tokens as PostgreSQL's text form of a tsvector, equal to what the adapter writes in binary."""
-    return " ".join(f"{_quoted(token)}:{_places(count)}" for token, count in frequencies.items())
-
-
-@cache
-def _places(count: int) -> str:
-    return ",".join(map(str, positions(count)))
-
-
-def _quoted(token: str) -> str:
-    return "'" + lexeme(token).replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def _values(row: Row, cut: Sequence[Part], at: int, vector: Vector) -> dict[str, object]:
+def _written(row: Row, cut: Sequence[Part], at: int, vector: Vector) -> Written:
     part, start = cut[at]
-    frequencies = term_frequencies(part.searchable_text)
-    is_whole = len(cut) == 1
-    return {
-        **{f"key_{number}": value for number, value in enumerate(row.key, 1)},
-        "id": part.id,
-        "digest": row.digest if is_whole else f"{row.digest}/{at + 1}/{len(cut)}",
-        "tokens": tsvector(frequencies),
-        "token_count": sum(frequencies.values()),
-        "zero": not bool(np.any(vector)),
-        "embedding": vector_text(vector),
-        "part_start": None if is_whole else start,
-        "part_length": None if is_whole else len(part.text),
-        "text": row.text,
-    }
-
-
-def vector_text(vector: Vector) -> str:
-    """Write a vector as pgvector reads it; nine digits give float32 back whole, in half the time of repr."""
-    return f"[{','.join(['%.9g'] * len(vector))}]" % tuple(vector.tolist())
+    if len(cut) == 1:
+        return Written(row.key, part.id, row.digest, row.text, part.searchable_text, vector)
+    digest = f"{row.digest}/{at + 1}/{len(cut)}"
+    return Written(row.key, part.id, digest, row.text, part.searchable_text, vector, start, len(part.text))
 
 
 def _pair(connection: sa.Connection, statement: str, values: Mapping[str, object]) -> tuple[int, int]:

@@ -12,10 +12,8 @@ import re
 from dataclasses import asdict, dataclass
 
 from qvec.migrate.fields import FieldMap
+from qvec.pgvector_limits import MAX_VECTOR
 from qvec.types import IndexSpec, Metric
-
-MAX_VECTOR = 2000
-"""Widest ``vector`` that HNSW takes; ``halfvec`` beyond (pgvector 0.8)."""
 
 _OPERATORS = {Metric.COSINE: "cosine", Metric.DOT: "ip", Metric.L2: "l2"}
 _COLUMNS = ("id", "digest", "tokens", "token_count", "zero", "embedding")

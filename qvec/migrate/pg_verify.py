@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError
-from qvec.migrate.pg_attach import AttachJob, embedder_of, page
+from qvec.migrate.pg_attach import AttachJob, embedder_of
+from qvec.migrate.pg_backfill import page
 from qvec.migrate.pg_rows import Row, Rows, run
 from qvec.migrate.pg_session import attached, connected
 from qvec.migrate.pg_table import PgTable

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qvec.embedder import Embedder
-from qvec.migrate.copying import JOURNALS
+from qvec.migrate.copy_job import JOURNALS
 from qvec.uri import URI
 
 

@@ -39,9 +39,8 @@ class SwapJournal(Journal):
     def follow(self, digests: Mapping[str, str]) -> None:
         """Note the digests of records that were met in this pass."""
         rows = [(identity, digest, self._round) for identity, digest in digests.items()]
-        self._db.execute("BEGIN")
-        self._db.executemany("INSERT OR REPLACE INTO followed VALUES (?, ?, ?)", rows)
-        self._db.execute("COMMIT")
+        with self.transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO followed VALUES (?, ?, ?)", rows)
 
     def not_met(self, size: int = 500) -> Iterator[dict[str, str]]:
         """Read the records that this pass did not meet, in batches of id -> digest."""
@@ -53,6 +52,5 @@ class SwapJournal(Journal):
 
     def forget(self, ids: Sequence[str]) -> None:
         """Forget records that are gone."""
-        self._db.execute("BEGIN")
-        self._db.executemany("DELETE FROM followed WHERE id = ?", ((identity,) for identity in ids))
-        self._db.execute("COMMIT")
+        with self.transaction() as db:
+            db.executemany("DELETE FROM followed WHERE id = ?", ((identity,) for identity in ids))

@@ -13,7 +13,7 @@ from qvec.adapter import Adapter, SupportsExchange
 from qvec.checks import check_name
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, UnsupportedError
-from qvec.migrate.copying import CopyProgress
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.following import Follower
 from qvec.migrate.pg_attach import AttachJob, attach, detach, plan_attach, plan_detach

@@ -9,9 +9,11 @@ import numpy as np
 
 from qvec.adapter import Adapter
 from qvec.checks import document_fault
-from qvec.documents import content_digest, split_document
+from qvec.documents import content_digest
 from qvec.embedder import Embedder
 from qvec.errors import EmbeddingError, EndpointError, InvalidInputError, PartialWriteError
+from qvec.long_text import LongTextRule, Prepared, settle_policy
+from qvec.long_text import encode as encode_records
 from qvec.migrate.journal import Sampled
 from qvec.migrate.source import Position, Record
 from qvec.types import Document, Vectors
@@ -29,6 +31,8 @@ class Batch:
         place_of: record id -> where its row stands.
         whole_of: record id -> id of the document that it is, or is a part of.
         errors: place -> why the row was not copied.
+        pieces: record id -> what to embed for it instead of its text.
+        long: rows that were over the model's window or the target's limit.
     """
 
     position: Position
@@ -38,6 +42,8 @@ class Batch:
     place_of: dict[str, str] = field(default_factory=dict)
     whole_of: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    pieces: dict[str, Prepared] = field(default_factory=dict)
+    long: int = 0
 
     @property
     def written(self) -> list[int]:
@@ -57,16 +63,17 @@ class Preparer:
         max_text_bytes: longest text that the target takes.
         dim: of the target.
         embedder: makes the vectors; None: they come with the rows.
-        long_text: what the target keeps to; a migration cuts long texts into parts and does nothing else with them.
+        long_text: what the target does with long texts; empty: it cuts them into parts.
     """
 
     def __init__(
         self, max_text_bytes: int | None, dim: int, embedder: Embedder | None, *, long_text: str = "chunk"
     ) -> None:
         self._limit = max_text_bytes
-        self._long_text = long_text or "chunk"
         self._dim = dim
         self._embedder = embedder
+        self.long_text = settle_policy(long_text or None, None)
+        self._rule = LongTextRule(embedder, self.long_text, max_text_bytes=max_text_bytes) if embedder else None
 
     def prepare(self, rows: Sequence[Record], copied: set[str]) -> Batch:
         """Make a batch with its vectors; see `records`."""
@@ -108,21 +115,22 @@ class Preparer:
         if not fault and self._embedder is None and (row.vector is None or row.vector.shape != (self._dim,)):
             found = "no vector" if row.vector is None else f"a vector of {len(row.vector)} numbers, not {self._dim}"
             fault = f"it has {found}"
-        if not fault and self._embedder is not None and self._long_text != "chunk" and not self.fits(document):
-            fault = (
-                f"its text is over the model's window, and the target keeps to long_text={self._long_text!r}, which a "
-                "migration cannot do: index this row with Collection.index"
-            )
         if fault:
             batch.errors[row.place] = fault
             return []
-        if self._embedder is None:
+        if self._rule is None:
             return [document]
         try:
-            parts = split_document(document, self.fits)
-        except InvalidInputError as exc:
+            made = self._rule.prepare(document)
+        except EndpointError:
+            raise
+        except (InvalidInputError, EmbeddingError) as exc:
             batch.errors[row.place] = str(exc)
             return []
+        batch.long += made.long is not None
+        if made.pieces:
+            batch.pieces[document.id] = made
+        parts = made.records
         if len(parts) == 1:
             return parts
         total, digest = len(parts), document.digest or content_digest(document)
@@ -146,8 +154,7 @@ class Preparer:
             if first >= last:
                 return
             try:
-                texts = [document.searchable_text for document in batch.documents[first:last]]
-                batch.vectors[first:last] = embedder.encode_document(texts)
+                batch.vectors[first:last] = encode_records(embedder, batch.documents[first:last], batch.pieces)
             except EndpointError:
                 # The server failed, not a text: asking again for each half would not help.
                 raise

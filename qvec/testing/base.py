@@ -12,7 +12,7 @@ import pytest
 from qvec.adapter import Adapter
 from qvec.filters import Filter
 from qvec.registry import open_adapter
-from qvec.testing.corpus import DIM, vectors_for
+from qvec.testing.corpus import CORPUS, DIM, vectors_for
 from qvec.types import CollectionSpec, Document, Hit, IndexKind, IndexSpec, Metric, Vectors
 
 
@@ -55,6 +55,17 @@ class SuiteBase:
     def adapter(self, connection: Connection) -> Adapter:
         """Hand out the open adapter."""
         return connection.adapter
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def corpus(cls, connection: Connection) -> Iterator[str]:
+        """Keep the shared corpus in one collection for all tests of keywords that only read."""
+        need_lexical(connection.adapter)
+        name = fresh_name()
+        make(connection.adapter, name)
+        fill(connection.adapter, name, CORPUS)
+        yield name
+        connection.adapter.drop_collection(name, missing_ok=True)
 
     @pytest.fixture
     def name(self, connection: Connection) -> Iterator[str]:

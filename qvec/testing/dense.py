@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from qvec.adapter import Adapter
+from qvec.collection import Collection
+from qvec.embedders.hashing import HashingEmbedder
 from qvec.errors import InvalidInputError
 from qvec.filters import And, Compare, Op
+from qvec.model_choice import ModelChoice
 from qvec.testing.base import SuiteBase, exact_scores, fill, ids_of, in_order, make, need_metric
 from qvec.testing.corpus import CORPUS, DIM, numbered, query_vectors, vectors_for
-from qvec.types import Document, Metric
+from qvec.tuning import tune
+from qvec.types import Document, IndexKind, IndexSpec, Metric
 
 TOLERANCE = 1e-4
 WIDE_TOLERANCE = 2e-3
@@ -182,6 +187,18 @@ class DenseTests(SuiteBase):
         plain = adapter.search_dense(name, query_vectors(2), k=5)
         broad = adapter.search_dense(name, query_vectors(2), k=5, ef=200)
         assert [ids_of(hits) for hits in broad] == [ids_of(hits) for hits in plain]
+
+    def test_the_breadth_of_the_search_can_be_tuned(self, adapter: Adapter, name: str) -> None:
+        kind: IndexKind = "hnsw" if "hnsw" in adapter.capabilities.index_kinds else "auto"
+        with ThreadPoolExecutor(2) as executor:
+            choice = ModelChoice(embedder=HashingEmbedder(dim=4 * DIM))
+            collection = Collection(adapter, name, executor=executor, choice=choice, index=IndexSpec(kind))
+            # Few vectors alike: pgvector's graph falls apart among many equal ones (0.8).
+            collection.index([f"{at} {at % 7} {at % 11} {at % 13} {at % 17}" for at in range(300)])
+            found = tune(collection, k=5, sample=10)
+        assert (found.documents, found.queries, found.reached) == (300, 10, True)
+        assert found.rows[0].ef is None
+        assert found.recommended in [row.ef for row in found.rows]
 
     def test_a_query_that_no_vector_can_be_is_refused(self, adapter: Adapter, name: str) -> None:
         make(adapter, name)

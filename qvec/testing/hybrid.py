@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ from qvec.evidence import Evidence
 from qvec.filters import Compare, Filter, Op
 from qvec.fusion import FusionSpec, fuse
 from qvec.memory import MemoryAdapter
-from qvec.testing.base import Connection, SuiteBase, fill, fresh_name, ids_of, make, need_lexical
+from qvec.testing.base import SuiteBase, fill, fresh_name, ids_of, make
 from qvec.testing.corpus import BAD_DAYS, CORPUS, QUERIES, numbered, query_vectors
 from qvec.types import Hit, LegName, Vectors
 
@@ -35,21 +33,10 @@ _TOLERANCE = 2e-3
 class HybridTests(SuiteBase):
     """The fusion of search_dense and search_lexical; search_hybrid where there is one."""
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def both(cls, connection: Connection) -> Iterator[str]:
-        """Keep the shared corpus in one collection for all tests that only read."""
-        need_lexical(connection.adapter)
-        name = fresh_name()
-        make(connection.adapter, name)
-        fill(connection.adapter, name, CORPUS)
-        yield name
-        connection.adapter.drop_collection(name, missing_ok=True)
-
     @pytest.mark.parametrize("how", FUSIONS)
     @pytest.mark.parametrize("filter", [None, _CHINESE], ids=["all", "filtered"])
     def test_the_fused_ranking_equals_the_reference(
-        self, adapter: Adapter, both: str, how: str, filter: Filter | None
+        self, adapter: Adapter, corpus: str, how: str, filter: Filter | None
     ) -> None:
         reference = MemoryAdapter()
         make(reference, "reference")
@@ -57,22 +44,24 @@ class HybridTests(SuiteBase):
         vectors = query_vectors(len(QUERIES))
         for at, query in enumerate(QUERIES):
             expected = _fused(reference, "reference", query, vectors[at : at + 1], FUSIONS[how], filter=filter)
-            found = _fused(adapter, both, query, vectors[at : at + 1], FUSIONS[how], filter=filter)
+            found = _fused(adapter, corpus, query, vectors[at : at + 1], FUSIONS[how], filter=filter)
             assert _scores(found) == pytest.approx(_scores(expected), abs=_TOLERANCE), query
             assert ids_of(found)[:1] == ids_of(expected)[:1] or _close(expected), query
 
     @pytest.mark.parametrize("how", FUSIONS)
     @pytest.mark.parametrize("window", [4, 100])
-    def test_one_round_trip_gives_what_the_core_fuses(self, adapter: Adapter, both: str, how: str, window: int) -> None:
+    def test_one_round_trip_gives_what_the_core_fuses(
+        self, adapter: Adapter, corpus: str, how: str, window: int
+    ) -> None:
         fusing, vectors = need_hybrid(adapter), query_vectors(len(QUERIES))
         for filter in (None, _CHINESE):
             found = fusing.search_hybrid(
-                both, QUERIES, vectors, how=FUSIONS[how], window=window, k=2 * window, filter=filter
+                corpus, QUERIES, vectors, how=FUSIONS[how], window=window, k=2 * window, filter=filter
             )
             assert len(found) == len(QUERIES)
             for at, query in enumerate(QUERIES):
                 row = vectors[at : at + 1]
-                expected = _fused(adapter, both, query, row, FUSIONS[how], window=window, filter=filter)
+                expected = _fused(adapter, corpus, query, row, FUSIONS[how], window=window, filter=filter)
                 assert ids_of(found[at]) == ids_of(expected), query
                 assert [_numbers(hit) for hit in found[at]] == [
                     pytest.approx(_numbers(hit), rel=1e-9, abs=1e-12) for hit in expected
@@ -91,38 +80,38 @@ class HybridTests(SuiteBase):
             expected = _fused(adapter, name, "number 7 11", rows, how, window=100, filter=filter)
             assert ids_of(found) == ids_of(expected[:20])
 
-    def test_one_round_trip_pages_like_the_whole(self, adapter: Adapter, both: str) -> None:
+    def test_one_round_trip_pages_like_the_whole(self, adapter: Adapter, corpus: str) -> None:
         fusing, rows = need_hybrid(adapter), query_vectors(1)
-        [whole] = fusing.search_hybrid(both, ["read file"], rows, how=FusionSpec(), window=50, k=100)
+        [whole] = fusing.search_hybrid(corpus, ["read file"], rows, how=FusionSpec(), window=50, k=100)
         pages = [
-            fusing.search_hybrid(both, ["read file"], rows, how=FusionSpec(), window=50, k=6, offset=at)[0]
+            fusing.search_hybrid(corpus, ["read file"], rows, how=FusionSpec(), window=50, k=6, offset=at)[0]
             for at in range(0, 24, 6)
         ]
         assert [hit for page in pages for hit in page] == whole
 
     @pytest.mark.parametrize("case", BAD_DAYS)
-    def test_one_round_trip_takes_a_query_of_a_bad_day(self, adapter: Adapter, both: str, case: str) -> None:
+    def test_one_round_trip_takes_a_query_of_a_bad_day(self, adapter: Adapter, corpus: str, case: str) -> None:
         fusing, rows = need_hybrid(adapter), query_vectors(1)
-        [found] = fusing.search_hybrid(both, [BAD_DAYS[case]], rows, how=FusionSpec(), window=50, k=50)
-        assert ids_of(found) == ids_of(_fused(adapter, both, BAD_DAYS[case], rows, FusionSpec(), window=50))
+        [found] = fusing.search_hybrid(corpus, [BAD_DAYS[case]], rows, how=FusionSpec(), window=50, k=50)
+        assert ids_of(found) == ids_of(_fused(adapter, corpus, BAD_DAYS[case], rows, FusionSpec(), window=50))
 
     @pytest.mark.parametrize("query", ["", "...", "nosuchword", "🚀"])
-    def test_one_round_trip_without_keywords_is_the_dense_leg(self, adapter: Adapter, both: str, query: str) -> None:
+    def test_one_round_trip_without_keywords_is_the_dense_leg(self, adapter: Adapter, corpus: str, query: str) -> None:
         fusing, rows = need_hybrid(adapter), query_vectors(1)
-        [found] = fusing.search_hybrid(both, [query], rows, how=FusionSpec(), window=50, k=50)
-        assert ids_of(found) == ids_of(adapter.search_dense(both, rows, k=50)[0])
+        [found] = fusing.search_hybrid(corpus, [query], rows, how=FusionSpec(), window=50, k=50)
+        assert ids_of(found) == ids_of(adapter.search_dense(corpus, rows, k=50)[0])
 
-    def test_one_round_trip_takes_a_vector_of_zeros(self, adapter: Adapter, both: str) -> None:
+    def test_one_round_trip_takes_a_vector_of_zeros(self, adapter: Adapter, corpus: str) -> None:
         fusing, zeros = need_hybrid(adapter), np.zeros_like(query_vectors(1))
-        [found] = fusing.search_hybrid(both, ["needle"], zeros, how=FusionSpec(), window=50, k=50)
-        assert ids_of(found) == ids_of(_fused(adapter, both, "needle", zeros, FusionSpec(), window=50))
+        [found] = fusing.search_hybrid(corpus, ["needle"], zeros, how=FusionSpec(), window=50, k=50)
+        assert ids_of(found) == ids_of(_fused(adapter, corpus, "needle", zeros, FusionSpec(), window=50))
 
-    def test_one_round_trip_says_what_it_cannot_take(self, adapter: Adapter, both: str) -> None:
+    def test_one_round_trip_says_what_it_cannot_take(self, adapter: Adapter, corpus: str) -> None:
         fusing, rows = need_hybrid(adapter), query_vectors(1)
         with pytest.raises(InvalidInputError):
-            fusing.search_hybrid(both, ["x"], rows, how=FusionSpec(), window=50, k=0)
+            fusing.search_hybrid(corpus, ["x"], rows, how=FusionSpec(), window=50, k=0)
         with pytest.raises(InvalidInputError):
-            fusing.search_hybrid(both, ["x"], rows[:, :3], how=FusionSpec(), window=50, k=1)
+            fusing.search_hybrid(corpus, ["x"], rows[:, :3], how=FusionSpec(), window=50, k=1)
         with pytest.raises(CollectionNotFoundError):
             fusing.search_hybrid(fresh_name(), ["x"], rows, how=FusionSpec(), window=50, k=1)
 

@@ -98,6 +98,12 @@ class ReadingTests(SuiteBase):
         found = scan_all(adapter, name, batch_size=400)
         assert sorted(document.id for document in found) == [document.id for document in documents]
 
+    def test_scan_goes_on_after_an_id_with_quotes(self, adapter: Adapter, name: str) -> None:
+        make(adapter, name)
+        ids = ['a"', "b'", "c\\", 'd"\\\'"', "e\n", '读"', "z"]
+        fill(adapter, name, [Document(identity, "text") for identity in ids])
+        assert sorted(document.id for document in scan_all(adapter, name, batch_size=1)) == sorted(ids)
+
     def test_scan_keeps_to_its_filter(self, adapter: Adapter, name: str) -> None:
         make(adapter, name)
         fill(adapter, name, CORPUS)

@@ -33,12 +33,20 @@ sys.stdin.read()
 server.stop()
 """
 
+ETCD = """
+name: qvec
+listen-client-urls: {client}
+advertise-client-urls: {client}
+listen-peer-urls: {peer}
+initial-advertise-peer-urls: {peer}
+initial-cluster: qvec={peer}
+"""
+
 
 def milvus_uri() -> str:
     """Start a server, or name the one that QVEC_TEST_MILVUS_URI names; it ends with this process.
 
-    There is one for all tests: the ports of its etcd are fixed, so that a second one ends at once. What the first
-    start failed with, every later call fails with too.
+    There is one for all tests. What the first start failed with, every later call fails with too.
     """
     uri, failure = _server()
     if failure:
@@ -76,6 +84,7 @@ def _start(folder: Path) -> str:
         stderr=subprocess.DEVNULL,
         text=True,
         cwd=folder,
+        env={**os.environ, **_settings(folder)},
     )
     atexit.register(_stop, server, folder)
     assert server.stdout is not None
@@ -89,13 +98,26 @@ def _start(folder: Path) -> str:
     raise AssertionError(f"Milvus ended with {server.wait()} before it was ready; its logs are under {folder}")
 
 
+def _settings(folder: Path) -> dict[str, str]:
+    """Milvus 2.3 takes any setting from the environment, under its name in capitals.
+
+    Its etcd gets free ports, or a second server on this machine would end at once. A strong read waits for a tick,
+    which comes every 200 ms unless it is told.
+    """
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    config = folder / "etcd.yaml"
+    config.write_text(ETCD.format(client=client, peer=peer))
+    return {"ETCD_CONFIG_PATH": str(config), "PROXY_TIMETICKINTERVAL": "50"}
+
+
 def _check_up(port: int, folder: Path) -> None:
     """The server's starter calls it ready also when it has ended."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=10).close()
     except OSError as exc:
-        log = (folder / "logs" / "etcd.log").read_text(errors="replace")[-500:]
-        raise AssertionError(f"Milvus ended as it started ({exc}); is another one running here? {log}") from exc
+        logs = sorted((folder / "logs").glob("milvus-std*.log"))
+        log = " ".join(path.read_text(errors="replace")[-500:] for path in logs)
+        raise AssertionError(f"Milvus ended as it started ({exc}): {log}") from exc
 
 
 def _python() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from elasticsearch import Elasticsearch
 
 import qvec
 from qvec.database import Database
-from qvec.errors import CollectionNotFoundError, PassportMismatchError, UnsupportedError
+from qvec.errors import CollectionNotFoundError, InvalidInputError, PassportMismatchError, UnsupportedError
 from qvec.filters import matches
 from qvec.layouts import FieldMap
 from qvec.testing.base import exact_scores
@@ -86,6 +87,12 @@ def test_keywords_are_those_of_the_field_s_own_analyzer(database: Database) -> N
     assert books.search("the", mode="lexical") == []
     for start, size in ((0, 3), (3, 10), (100, 20)):
         assert books.search("run", mode="lexical", k=size, offset=start) == found[start : start + size]
+
+
+def test_a_query_of_more_words_than_the_server_takes_is_refused_with_the_way_out(database: Database) -> None:
+    words = " ".join("zq" + "".join(letters) for letters in product("abcdefghijklmnop", repeat=4))
+    with pytest.raises(InvalidInputError, match="fewer words, or raise"):
+        database.adapter.search_lexical("books", [words], k=3)
 
 
 def test_another_field_beneath_the_text_can_be_named_for_keywords(server: tuple[str, Elasticsearch]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import psycopg
@@ -60,6 +61,11 @@ def test_a_word_is_found_in_its_other_forms_and_scored_by_bm25(database: Databas
     assert found(database, "RUN") == pytest.approx(expected, rel=1e-9)
     assert found(database, "the of and") == {}
     assert set(found(database, "libraries")) == {"2"}
+
+
+def test_a_query_of_twenty_thousand_words_is_answered(database: Database) -> None:
+    words = " ".join("zq" + "".join(letters) for letters in product("abcdefghijkl", repeat=4))
+    assert found(database, f"{words} library") == found(database, "library")
 
 
 def test_statistics_follow_what_the_other_program_writes(database: Database, uri: str) -> None:

@@ -16,7 +16,7 @@ pytest.importorskip("langchain_core")
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
-from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.indexing import InMemoryRecordManager, aindex, index
 
 from qvec.integrations.langchain import QvecEmbeddings, QvecRetriever, QvecVectorStore
 
@@ -135,6 +135,26 @@ def test_langchains_index_adds_skips_and_cleans_up(database):
     found = run(["a one", "b three"])
     assert (found["num_added"], found["num_deleted"]) == (1, 1)
     assert {document.page_content for document in shelf.similarity_search("two", k=5)} == {"a one", "b three"}
+
+
+def test_langchains_index_works_from_async_code_too(database):
+    shelf = QvecVectorStore.connect(database, embedding=HashingEmbedder(dim=64))
+    records = InMemoryRecordManager("test")
+
+    async def run(texts: list[str]) -> dict[str, int]:
+        documents = [Document(page_content=text, metadata={"source": text[0]}) for text in texts]
+        options = {"cleanup": "incremental", "source_id_key": "source", "key_encoder": "sha256"}
+        return dict(await aindex(documents, records, shelf, **options))
+
+    assert asyncio.run(run(["a one", "b two"]))["num_added"] == 2
+    found = asyncio.run(run(["a one", "b three"]))
+    assert (found["num_skipped"], found["num_added"], found["num_deleted"]) == (1, 1, 1)
+
+
+def test_a_database_is_closed_when_its_collection_cannot_be_opened(tmp_path):
+    for _ in range(2):  # one that stayed open would hold the folder
+        with pytest.raises(InvalidInputError, match="name"):
+            QvecVectorStore.connect(f"faiss:{tmp_path}/held", "no name", embedding=HashingEmbedder(dim=8))
 
 
 def test_many_tasks_make_the_collection_add_to_it_and_ask_at_once(database):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 import qvec
 from qvec.errors import CollectionNotFoundError, InvalidInputError, PassportMismatchError
 from qvec.migrate import AttachJob, FieldMap, MigrationError, attach, detach, plan_attach
-from qvec.migrate.pg_rows import vector_text
+from qvec.pgvector_limits import INDEX_FROM
 from qvec.registry import load_embedder
 from qvec.types import IndexSpec
 from tests.migrate.postgres import psycopg
@@ -136,6 +134,18 @@ def test_the_index_is_built_and_used_through_the_view(server: str, db: psycopg.C
         assert database.collection("shop").search(text, mode="dense", k=1)[0].score == pytest.approx(1)
 
 
+def test_an_automatic_index_is_built_from_as_many_rows_on_as_in_every_collection(
+    server: str, db: psycopg.Connection
+) -> None:
+    make(db, rows=INDEX_FROM - 1)
+    attach(job(server, dim=16))
+    there = "SELECT count(*) FROM pg_class WHERE relname LIKE 'qvec%hnsw'"
+    assert db.execute(there).fetchone() == (0,)
+    db.execute('INSERT INTO "My Shop"."Ar""ticles %" (id, body) VALUES (0, \'one more\')')
+    attach(job(server, dim=16))
+    assert db.execute(there).fetchone() == (1,)
+
+
 @pytest.mark.parametrize("in_table", [False, True], ids=["companion", "in_table"])
 def test_metadata_is_the_tables_own_and_a_second_run_embeds_what_changed(
     in_table: bool, server: str, db: psycopg.Connection
@@ -251,11 +261,3 @@ def test_a_dry_run_gives_the_statements_and_changes_nothing(server: str, db: psy
     assert statements[0].startswith('CREATE TABLE "qvec_0_rows" AS SELECT "id" AS key_1 FROM "My Shop"."Ar""ticles %"')
     assert any(statement.startswith("CREATE INDEX CONCURRENTLY") for statement in statements)
     assert tables(db) == before
-
-
-def test_a_vector_is_written_without_loss() -> None:
-    drawn = np.random.default_rng(0).standard_normal(4096).astype(np.float32)
-    extremes = np.array([0.0, -0.0, 1.0, 1e-45, 3.4028235e38, -1.1754944e-38, 0.1, 1 / 3], np.float32)
-    for vector in (drawn, extremes):
-        read = np.array(json.loads(vector_text(vector)), np.float32)
-        assert np.array_equal(read, vector)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +19,19 @@ import qvec
 from qvec.embedders.remote import RemoteEmbedder
 from qvec.embedders.remote.retrying import Retries
 from qvec.errors import BackendConnectionError, EndpointError, InvalidInputError
-from qvec.migrate import AttachJob, CopyJob, FieldMap, MigrationError, attach, copy, detach, follow, sync, sync_status
+from qvec.migrate import (
+    AttachJob,
+    CopyJob,
+    FieldMap,
+    MigrationError,
+    attach,
+    copy,
+    detach,
+    follow,
+    sync,
+    sync_status,
+    undo_copy,
+)
 from qvec.registry import embedded_uri, load_embedder
 from tests.core.endpoint import Endpoint, Faults
 from tests.migrate.postgres import psycopg
@@ -285,3 +300,32 @@ def test_who_may_not_alter_is_offered_a_companion_table(server: str, db: psycopg
     assert attach(job(weak)).embedded == 3
     detach(weak, "shop")
     db.execute("DROP OWNED BY reader; DROP ROLE reader")
+
+
+@pytest.mark.parametrize("full", ["target", "journal"])
+def test_a_copy_onto_a_full_disk_says_so_and_goes_on_when_there_is_room(full: str, server: str, tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"id": str(number), "text": f"row {number}"}) + "\n" for number in range(3000))
+    (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
+    # No file of this process grows beyond a limit; the server's may.
+    target = embedded_uri("faiss", tmp_path / "target").reveal() if full == "target" else server
+    dim, limit = (256, 2**20) if full == "target" else (8, 90_000)
+    code = (
+        "import resource, sys; from qvec.cli.app import run; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); sys.exit(run(sys.argv[1:]))"
+    )
+    command = ["migrate", "copy", "rows.jsonl", "--collection", "rows", "--backend", target, "--journal", "state"]
+    command += ["--model", "hashing", "--dim", str(dim)]
+    root = str(Path(__file__).parents[2])
+    child = subprocess.run(
+        [sys.executable, "-c", code, *command], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (child.returncode, "Traceback" in child.stderr) == (1, False), child.stderr
+    assert ("state" in child.stderr) == (full == "journal"), child.stderr
+    chosen = CopyJob(
+        source=str(tmp_path / "rows.jsonl"), target=target, collection="rows", model="hashing", dim=dim,
+        journal=tmp_path / "state",
+    )  # fmt: skip
+    assert copy(chosen).documents == 3000
+    assert len(ids(target, "rows")) == 3000
+    assert undo_copy(chosen)

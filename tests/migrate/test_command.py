@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+import qvec
 from qvec.cli.app import cli
+from qvec.cli.migrate_options import Progress
+from qvec.migrate import CopyProgress
+from tests.migrate.collections import make
 from tests.migrate.postgres import psycopg
 
 
@@ -31,6 +37,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
         return result
 
     return call
+
+
+@pytest.fixture
+def client(run: Callable[..., Result]) -> Iterator[Any]:
+    """Another program's connection to Milvus Lite under ``./.qvec``."""
+    pytest.importorskip("pymilvus")
+    with qvec.connect("milvus:.qvec/milvus.db") as database:
+        yield database.adapter._connection.client
 
 
 COPY = ("copy", "rows.jsonl", "--collection", "books", "--text", "{title}\\n{body}")
@@ -93,6 +107,41 @@ def test_attach_and_detach(run: Callable[..., Result], server: str) -> None:
     assert "DROP VIEW IF EXISTS" in run("detach", server, "notes", "--dry-run").stdout
     assert run("detach", server, "notes").stdout == "detached notes\n"
     assert run("detach", server, "notes").exit_code == 1
+
+
+def test_a_collection_of_another_program_is_attached_by_its_own_name(run: Callable[..., Result], client: Any) -> None:
+    make(client, "articles", rows=30)
+    attach = ("attach", "milvus:.qvec/milvus.db", "articles", "--text", "body", "--dim", "64")
+    assert run(*attach, "--dry-run").stdout.startswith("make the Milvus collection articles_qvec with the fields")
+    assert run(*attach, "--triggers").exit_code == 2
+    found = run(*attach, "--json")
+    assert json.loads(found.stdout)["embedded"] == 30
+    event = json.loads(found.stderr.splitlines()[0])
+    assert (event["event"], event["read"], event["total"]) == ("progress", 30, None)
+    verified = run("verify", "milvus:.qvec/milvus.db", "--collection", "articles")
+    assert (verified.exit_code, verified.stderr) == (0, "")
+    asked = ["article 7 about topic0", "--backend", "milvus", "--collection", "articles", "--where", "lang = 'en'"]
+    hits = json.loads(CliRunner().invoke(cli, ["search", *asked, "--json"]).stdout)["hits"]
+    assert (hits[0]["id"], hits[0]["metadata"]["free"]) == ("7", "note 7")
+    detach = ("detach", "milvus:.qvec/milvus.db", "articles")
+    assert run(*detach, "--dry-run").stdout.endswith("drop the Milvus collection articles_qvec;\n")
+    assert run(*detach).stdout == "detached articles\n"
+    assert client.describe_collection("articles")["collection_name"] == "articles"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_progress_is_told_with_rate_and_time_left(as_json: bool) -> None:
+    now = iter([0.0, 20.0, 20.1, 40.0])
+    told = io.StringIO()
+    progress = Progress(told, lambda: next(now), as_json=as_json)
+    for read in (100, 150, 400):
+        progress(CopyProgress(read, 500))
+    first, second = told.getvalue().splitlines()
+    if as_json:
+        event = {"event": "progress", "read": 400, "total": 500, "rows_per_second": 10.0, "seconds_left": 10.0}
+        assert (json.loads(first)["seconds_left"], json.loads(second)) == (80.0, event)
+    else:
+        assert (first, second) == ("100 of 500 rows  5/s  80 s left", "400 of 500 rows  10/s  10 s left")
 
 
 def test_swap_and_its_way_back(run: Callable[..., Result], tmp_path: Path) -> None:

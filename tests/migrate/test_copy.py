@@ -17,7 +17,7 @@ import pytest
 
 import qvec
 from qvec.errors import InvalidInputError, PassportMismatchError
-from qvec.migrate import CopyJob, FieldMap, MigrationError, VerificationError, copy, plan_copy, undo_copy
+from qvec.migrate import CopyJob, FieldMap, MigrationError, VerificationError, copy, plan_copy, undo_copy, verify
 from qvec.migrate.journal import Journal
 from qvec.registry import embedded_uri, load_embedder, open_adapter
 
@@ -209,16 +209,26 @@ def test_a_long_text_is_cut_where_the_model_needs_it(tmp_path: Path, job: Callab
     assert report.records > 3
 
 
-def test_a_long_text_is_not_cut_for_a_collection_that_keeps_texts_whole(
-    tmp_path: Path, target: str, job: Callable
-) -> None:
+@pytest.mark.parametrize("policy", ["pool", "truncate", "error"])
+def test_a_long_text_is_treated_as_the_target_keeps_it(policy: str, tmp_path: Path, target: str, job: Callable) -> None:
     rows = [{"id": "long", "text": "several words of text. " * 40}, {"id": "short", "text": "few words"}]
     short = load_embedder("hashing")
     short.max_tokens = 30
-    qvec.index("books", ["something else"], backend=target, embedder=short, long_text="pool")
-    report = copy(job(json_lines(tmp_path / "rows.jsonl", rows), fields=FieldMap(), model=None, embedder=short))
-    assert (report.documents, report.failed) == (1, 1)
-    assert "long_text='pool'" in report.errors[0][1]
+    qvec.index("books", ["something else"], backend=target, embedder=short, long_text=policy)
+    chosen = job(json_lines(tmp_path / "rows.jsonl", rows), fields=FieldMap(), model=None, embedder=short)
+    report = copy(chosen)
+    if policy == "error":
+        assert (report.documents, report.failed, report.long) == (1, 1, 0)
+        assert "over the model's window of 30 tokens" in report.errors[0][1]
+        return
+    assert (report.documents, report.records, report.failed) == (2, 2, 0)
+    assert (report.long, report.long_text) == (1, policy)
+    qvec.index("indexed", rows, backend=target, embedder=short, long_text=policy)
+    adapter = open_adapter(target)
+    copied, indexed = (adapter.get_vectors(name, ["long"])["long"] for name in ("books", "indexed"))
+    adapter.close()
+    assert np.array_equal(copied, indexed)
+    assert verify(chosen).is_same
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(tmp_path: Path, job: Callable) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -9,8 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
+import qvec
 from qvec.cli.app import cli
-from qvec.errors import CollectionNotFoundError, InvalidInputError, UnsupportedError
+from qvec.errors import CollectionNotFoundError, InvalidInputError, PassportMismatchError, UnsupportedError
 from qvec.migrate import (
     Attached,
     IndexJob,
@@ -67,7 +69,8 @@ def job(url: str, index: str, **more: object) -> IndexJob:
 
 def sources(client: elasticsearch.Elasticsearch, index: str) -> dict[str, dict[str, object]]:
     client.indices.refresh(index=index)
-    found = client.search(index=index, size=1000, source_exclude_vectors=False)
+    shown = {"source_exclude_vectors": False} if elasticsearch.__version__ >= (9, 2) else {}
+    found = client.search(index=index, size=1000, **shown)
     return {hit["_id"]: hit["_source"] for hit in found["hits"]["hits"]}
 
 
@@ -83,6 +86,23 @@ def test_every_document_gets_the_vector_of_its_text(url: str, client: elasticsea
     assert [hit["_id"] for hit in found["hits"]["hits"]] == ["77"]
     report = verify(Attached(url=url, collection=index))
     assert (report.rows, report.records, report.sampled, report.is_same) == (ROWS, ROWS, 256, True)
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_it_is_searched_by_its_own_names_and_filtered_by_its_own_fields(mode: str, url: str, index: str) -> None:
+    attach_index(job(url, index, dim=64))
+    hits = qvec.search(index, "article 77 about topic0", k=5, mode=mode, where="lang = 'en'", backend=url)
+    assert (hits[0].id, hits[0].text) == ("77", "article 77 about topic0")
+    assert [hit.metadata["lang"] for hit in hits] == ["en"] * 5
+    assert all("qvec" not in str(hit.metadata) for hit in hits)
+    with qvec.connect(url, layout=layout_of(url, index)) as database:
+        found = database.collection(index).search("article 77 about topic0", k=5, mode=mode, where="lang = 'en'")
+        assert found[0].id == "77"
+        assert database.collection(index).count("lang = 'zh'") == ROWS // 2
+    with pytest.raises(PassportMismatchError, match="dim 64"):
+        qvec.search(index, "article 77", backend=url, model="hashing", dim=32)
+    with pytest.raises(UnsupportedError, match="read-only"):
+        qvec.index(index, ["a text"], backend=url)
 
 
 def test_a_second_run_embeds_what_changed(url: str, client: elasticsearch.Elasticsearch, index: str) -> None:
@@ -176,3 +196,6 @@ def test_the_command_attaches_and_says_where_the_vectors_are(url: str, index: st
     assert CliRunner().invoke(cli, command).stdout.startswith(f"{index}: 700 documents embedded, 0 unchanged, 0 failed")
     verified = CliRunner().invoke(cli, ["migrate", "verify", url, "--collection", index])
     assert (verified.exit_code, verified.stdout[-14:]) == (0, " all the same\n")
+    search = ["search", "article 77 about topic0", "--backend", url, "--collection", index, "--where", "lang = 'en'"]
+    found = CliRunner().invoke(cli, [*search, "--mode", "hybrid", "--json"])
+    assert json.loads(found.stdout)["hits"][0]["id"] == "77"

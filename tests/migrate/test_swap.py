@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,9 @@ from qvec.migrate import (
     undo,
     verify,
 )
+from qvec.pipeline import run
 from qvec.registry import embedded_uri, load_embedder, open_adapter
+from qvec.types import Document, Vectors
 from tests.migrate.postgres import psycopg
 from tests.migrate.test_attach import db, job, make, tables
 
@@ -39,9 +41,19 @@ ROWS = [{"id": f"r{number}", "text": f"row {number} about topic{number % 7}"} fo
 BACKENDS = ["faiss", "pgvector", "milvus"]
 
 
+def place(backend: str, server: str, tmp_path: Path) -> str:
+    """An empty database; PostgreSQL's in the one server, which may take longer to start than its starter waits."""
+    if backend != "pgvector":
+        return embedded_uri(backend, tmp_path / "db").reveal()
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute("DROP DATABASE IF EXISTS swapped WITH (FORCE)")
+        db.execute("CREATE DATABASE swapped")
+    return server.replace("/postgres?", "/swapped?")
+
+
 @pytest.fixture(params=BACKENDS)
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return embedded_uri(request.param, tmp_path / "db").reveal()
+def address(request: pytest.FixtureRequest, server: str, tmp_path: Path) -> str:
+    return place(request.param, server, tmp_path)
 
 
 def swap_job(address: str, tmp_path: Path, **more: object) -> SwapJob:
@@ -118,8 +130,8 @@ def test_the_same_model_and_a_strangers_shadow_are_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("backend", ["faiss", "pgvector"])
-def test_a_writer_that_never_stops_loses_nothing(backend: str, tmp_path: Path) -> None:
-    address = embedded_uri(backend, tmp_path / "db").reveal()
+def test_a_writer_that_never_stops_loses_nothing(backend: str, server: str, tmp_path: Path) -> None:
+    address = place(backend, server, tmp_path)
     qvec.index("books", ROWS, backend=address, model="hashing")
     written: dict[str, str] = {}
     done = threading.Event()
@@ -134,10 +146,11 @@ def test_a_writer_that_never_stops_loses_nothing(backend: str, tmp_path: Path) -
                 # Opened anew each time, as by programs that come and go; each takes the model that it finds. The one
                 # that is at work while the names are exchanged is told, and runs again.
                 try:
-                    qvec.index("books", [{"id": f"r{number % 50}", "text": text}], backend=address)
+                    report = qvec.index("books", [{"id": f"r{number % 50}", "text": text}], backend=address)
                 except CollectionError:
                     number -= 1
                 else:
+                    assert report.failed == {}
                     written[f"r{number % 50}"] = text
         except BaseException as exc:
             failures.append(exc)
@@ -159,8 +172,10 @@ def test_a_writer_that_never_stops_loses_nothing(backend: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("to", ["narrower", "as wide"])
 @pytest.mark.parametrize("backend", ["faiss", "pgvector"])
-def test_who_has_the_collection_open_goes_on_with_the_new_model(backend: str, to: str, tmp_path: Path) -> None:
-    address = embedded_uri(backend, tmp_path / "db").reveal()
+def test_who_has_the_collection_open_goes_on_with_the_new_model(
+    backend: str, to: str, server: str, tmp_path: Path
+) -> None:
+    address = place(backend, server, tmp_path)
     with qvec.connect(address) as database:
         books = database.collection("books")
         database.collection("books", model="hashing").index(ROWS)
@@ -190,6 +205,26 @@ def test_a_run_of_the_old_model_that_is_under_way_writes_nothing_into_the_new(tm
     with pytest.raises(PassportMismatchError):
         qvec.index("books", documents(), backend=address)
     assert state(address)[2]
+
+
+def test_a_run_whose_collection_is_exchanged_as_it_writes_is_told_and_not_its_documents(tmp_path: Path) -> None:
+    qvec_faiss = pytest.importorskip("qvec_faiss")
+    uri = embedded_uri("faiss", tmp_path / "db")
+    for name, dim in (("books", 256), ("books_swap", 64)):
+        qvec.index(name, ROWS[:3], backend=uri.reveal(), model="hashing", dim=dim)
+
+    class Exchanging(qvec_faiss.FaissAdapter):
+        """Another program exchanges the names after the passports were compared, before the write."""
+
+        def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+            self.exchange(name, "books_swap")
+            super().upsert(name, documents, vectors)
+
+    adapter = Exchanging.from_uri(uri)
+    with pytest.raises(PassportMismatchError):
+        run(adapter, "books", load_embedder("hashing"), [{"id": "r1", "text": "other words"}])
+    adapter.close()
+    assert state(uri.reveal())[1]["r1"] == ROWS[1]["text"]
 
 
 CHILD = """

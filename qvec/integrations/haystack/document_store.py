@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self, TypeAlias
@@ -17,7 +17,6 @@ from haystack.utils import Secret
 from qvec import types
 from qvec.checks import check_vectors
 from qvec.collection import Collection
-from qvec.database import Database, connect
 from qvec.errors import CollectionNotFoundError, ConfigError, InvalidInputError, UnsupportedError
 from qvec.filters import And, Exists, Filter, Not
 from qvec.integrations.haystack import facets
@@ -26,6 +25,7 @@ from qvec.integrations.haystack.documents import NO_VECTOR, order_of, to_documen
 from qvec.integrations.haystack.errors import QvecDuplicateError, QvecFilterError
 from qvec.integrations.haystack.filters import from_haystack
 from qvec.integrations.metadata import notes_of, unpack
+from qvec.integrations.opening import open_collection
 from qvec.registry import DEFAULT_MODEL, load_embedder
 from qvec.retrieval import Mode
 from qvec.types import Hit, Metric, Vector, Vectors
@@ -69,8 +69,8 @@ class QvecDocumentStore(AsyncTwins):
         self._name = collection
         self._dim = dim
         self._metric = Metric(metric)
-        self._database: Database | None = None
         self._collection: Collection | None = None
+        self._close: Callable[[], None] | None = None
 
     @classmethod
     def over(cls, collection: Collection, *, dim: int | None = None) -> Self:
@@ -89,15 +89,14 @@ class QvecDocumentStore(AsyncTwins):
         """
         if self._collection is None:
             address = self._address.resolve_value() if isinstance(self._address, Secret) else self._address
-            self._database = connect(address)
-            self._collection = self._database.collection(self._name, metric=self._metric)
+            self._collection, self._close = open_collection(address, self._name, metric=self._metric)
         return self._collection
 
     def close(self) -> None:
         """Close the database, if it was opened here; it is opened again when needed."""
-        if self._database is not None:
-            self._database.close()
-            self._database = self._collection = None
+        if self._close is not None:
+            self._close()
+            self._close = self._collection = None
 
     def to_dict(self) -> dict[str, Any]:
         """Write what makes this store again.
@@ -105,7 +104,7 @@ class QvecDocumentStore(AsyncTwins):
         Raises:
             UnsupportedError: it was made by `over`.
         """
-        if self._collection is not None and self._database is None:
+        if self._collection is not None and self._close is None:
             raise UnsupportedError("a store over an open collection cannot be serialised: name the database instead")
         address = self._address.to_dict() if isinstance(self._address, Secret) else self._address
         form: dict[str, Any] = default_to_dict(

@@ -7,14 +7,12 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
-import numpy as np
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from qvec.collection import Collection
-from qvec.database import Database, connect
-from qvec.diversity import marginal_relevance
+from qvec.database import Database
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, InvalidInputError, PartialWriteError, UnsupportedError
 from qvec.filters import And
@@ -22,6 +20,7 @@ from qvec.integrations.langchain.embedder import LangChainEmbedder, as_embedder
 from qvec.integrations.langchain.embeddings import QvecEmbeddings
 from qvec.integrations.langchain.filters import LangChainFilter, from_langchain
 from qvec.integrations.metadata import pack, unpack
+from qvec.integrations.opening import open_collection, unlike
 from qvec.retrieval import Mode
 from qvec.types import Document, Hit, IndexSpec, Metric
 
@@ -48,7 +47,7 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
         self.collection = collection
         self.mode = mode
         self.instruction = instruction
-        self._database: Database | None = None
+        self._close: Callable[[], None] = lambda: None
 
     @classmethod
     def connect(
@@ -76,12 +75,11 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
             ConfigError: the database cannot be told from its name.
             BackendConnectionError: it cannot be reached.
         """
-        opened = database if isinstance(database, Database) else connect(database)
         embedder = None if embedding is None else as_embedder(embedding)
         instruction = embedding.instruction if isinstance(embedding, QvecEmbeddings) else None
-        held = opened.collection(collection, embedder=embedder, metric=metric, index=index)
+        held, close = open_collection(database, collection, embedder=embedder, metric=metric, index=index)
         made = cls(held, mode=mode, instruction=instruction)
-        made._database = None if opened is database else opened
+        made._close = close
         return made
 
     @classmethod
@@ -105,8 +103,7 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
 
     def close(self) -> None:
         """Close the database, if it was opened here."""
-        if self._database is not None:
-            self._database.close()
+        self._close()
 
     @property
     def embeddings(self) -> Embeddings:
@@ -286,13 +283,8 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
     ) -> list[LangChainDocument]:
         """Find documents that are near a vector and unlike each other; as `max_marginal_relevance_search`."""
         hits = self._hits("", max(fetch_k, k) if k else k, filter, "dense", embedding)
-        vectors = self.collection.adapter.get_vectors(self.collection.name, [hit.id for hit in hits]) if hits else {}
-        held = [hit for hit in hits if hit.id in vectors]
-        if not held:
-            return []
-        rows = np.stack([vectors[hit.id] for hit in held])
-        chosen = marginal_relevance(np.asarray(embedding, np.float32), rows, k=k, balance=lambda_mult)
-        return [_document(held[at].document) for at in chosen]
+        chosen = unlike(self.collection, embedding, hits, k=k, balance=lambda_mult)
+        return [_document(hit.document) for hit in chosen]
 
     def _hits(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Self
 
@@ -21,13 +21,13 @@ from llama_index.core.vector_stores.types import (
 
 from qvec.adapter import Adapter
 from qvec.collection import Collection
-from qvec.database import Database, connect
-from qvec.diversity import marginal_relevance
+from qvec.database import Database
 from qvec.errors import CollectionNotFoundError, InvalidInputError, UnsupportedError
 from qvec.filters import Filter, matches
 from qvec.integrations.llamaindex.embedding import QvecEmbedding
 from qvec.integrations.llamaindex.filters import filter_of, from_llamaindex
 from qvec.integrations.llamaindex.nodes import to_node, to_record
+from qvec.integrations.opening import open_collection, unlike
 from qvec.retrieval import Mode
 from qvec.types import Document, Hit, IndexSpec, LegName, Metric
 
@@ -47,12 +47,13 @@ class QvecVectorStore(BasePydanticVectorStore):  # type: ignore[misc]  # the bas
     flat_metadata: bool = False
 
     _collection: Collection = PrivateAttr()
-    _database: Database | None = PrivateAttr(default=None)
+    _close: Callable[[], None] = PrivateAttr()
 
     def __init__(self, collection: Collection) -> None:
         """Take a collection of a database that stays the caller's to close."""
         super().__init__()
         self._collection = collection
+        self._close = lambda: None
 
     @classmethod
     def connect(
@@ -78,10 +79,10 @@ class QvecVectorStore(BasePydanticVectorStore):  # type: ignore[misc]  # the bas
             ConfigError: the database cannot be told from its name.
             BackendConnectionError: it cannot be reached.
         """
-        opened = database if isinstance(database, Database) else connect(database)
         embedder = embed_model.loaded if isinstance(embed_model, QvecEmbedding) else None
-        made = cls(opened.collection(collection, embedder=embedder, metric=metric, index=index))
-        made._database = None if opened is database else opened
+        held, close = open_collection(database, collection, embedder=embedder, metric=metric, index=index)
+        made = cls(held)
+        made._close = close
         return made
 
     @classmethod
@@ -101,8 +102,7 @@ class QvecVectorStore(BasePydanticVectorStore):  # type: ignore[misc]  # the bas
 
     def close(self) -> None:
         """Close the database, if it was opened here."""
-        if self._database is not None:
-            self._database.close()
+        self._close()
 
     def add(self, nodes: Sequence[BaseNode]) -> list[str]:
         """Write nodes with their embeddings; one with a known id is replaced.
@@ -262,13 +262,8 @@ class QvecVectorStore(BasePydanticVectorStore):  # type: ignore[misc]  # the bas
 
     def _unlike(self, query: VectorStoreQuery, where: Filter | None, depth: int, balance: float) -> list[Hit]:
         near = self._search(query, "dense", max(depth, query.similarity_top_k), where)
-        vectors = self.client.get_vectors(self._collection.name, [hit.id for hit in near]) if near else {}
-        held = [hit for hit in near if hit.id in vectors]
-        if not held:
-            return []
-        rows = np.stack([vectors[hit.id] for hit in held])
-        asked = np.array(query.query_embedding, np.float32)
-        return [held[at] for at in marginal_relevance(asked, rows, k=query.similarity_top_k, balance=balance)]
+        asked = query.query_embedding or ()
+        return unlike(self._collection, asked, near, k=query.similarity_top_k, balance=balance)
 
     def _records(self, ids: list[str] | None, where: Filter | None) -> list[Document]:
         name = self._collection.name
