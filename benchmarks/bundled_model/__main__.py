@@ -17,10 +17,11 @@ def _fetch() -> None:
 
 
 def _pairs() -> None:
-    from benchmarks.bundled_model import packages, pairs
+    from benchmarks.bundled_model import lexicon, packages, pairs
 
     packages.extract()
     pairs.build()
+    lexicon.build()
 
 
 def _tokens() -> None:
@@ -42,7 +43,7 @@ def _train() -> None:
 
     for plan in training.PLANS:
         training.train(replace(plan))
-    exporting.export(training.PLANS[-1].name, MODEL)
+    exporting.export(training.PLANS[-1], MODEL)
 
 
 def _evaluate() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,12 @@ FRAMES = (
 )
 FRAMES_ZH = ("如何{}", "怎么{}", "Python{}", "怎样{}", "用python{}", "{}的方法", "{}函数")
 TASKS = {"en_code": 0.45, "zh_code": 0.2, "zh_en": 0.2, "en_self": 0.15}
+# With queries rendered in Chinese: the function without its docstring or with it, or the docstring alone.
+RENDERED = {
+    "en_code": 0.2, "zh_code": 0.1, "zh_en": 0.12, "en_self": 0.12, "made_code": 0.22, "made_self": 0.12,
+    "made_en": 0.08,
+}  # fmt: skip
+PAIRED = {"en_self": "en_code", "made_self": "made_code", "made_en": "made_code"}
 
 
 class Ragged:
@@ -80,7 +86,17 @@ def tokenise() -> None:
                 parts[part] = _encode(tokenizer, pairs, part)
         stored[task] = parts
         print(task, len(pairs), {part: round(len(r.ids) / len(r), 1) for part, r in parts.items()})
+    stored["made_code"] = rendered(stored["en_code"], tokenizer, noisy)
     torch.save(stored, cache() / "tokens.pt")
+
+
+def rendered(english: Mapping[str, Ragged], tokenizer: Tokenizer, noisy: Tokenizer) -> dict[str, Ragged]:
+    """Pair the queries rendered in Chinese with the parts of the English pairs they came from; `d` is the English."""
+    made = list(read_rows(cache() / "rendered.jsonl.gz"))
+    parts = {"q": _encode(tokenizer, made, "q"), "q2": _encode(noisy, made, "q")}
+    for name, part in (("d", "q"), ("h", "h"), ("r", "r"), ("c", "c")):
+        parts[name] = Ragged([english[part][row["row"]].tolist() for row in made])
+    return parts
 
 
 def _encode(tokenizer: Tokenizer, rows: Sequence[dict[str, str]], part: str) -> Ragged:
@@ -91,8 +107,9 @@ def _encode(tokenizer: Tokenizer, rows: Sequence[dict[str, str]], part: str) -> 
 class Sampler:
     """Draw batches, one task each, the same ones for the same seed."""
 
-    def __init__(self, *, seed: int, size: int, hard: float = 0.0) -> None:
+    def __init__(self, *, seed: int, size: int, hard: float = 0.0, tasks: Mapping[str, float] = TASKS) -> None:
         self.vectors: dict[str, NDArray[np.float32]] = {}
+        self.tasks = tasks
         self.hard = hard
         self.parts: dict[str, dict[str, Ragged]] = torch.load(cache() / "tokens.pt", weights_only=False)
         self.random = np.random.default_rng(seed)
@@ -120,8 +137,9 @@ class Sampler:
     def draw(self, task: str | None = None) -> Batch:
         """Draw the next batch; half of the code batches hold neighbours from one file, each other's hard negatives."""
         if task is None:
-            task = str(self.random.choice(list(TASKS), p=np.array(list(TASKS.values())) / sum(TASKS.values())))
-        rows = self._rows("en_code" if task == "en_self" else task)
+            shares = np.array(list(self.tasks.values()))
+            task = str(self.random.choice(list(self.tasks), p=shares / shares.sum()))
+        rows = self._rows(PAIRED.get(task, task))
         pairs = [self._pair(task, int(row)) for row in rows]
         queries = [np.concatenate([self._any_prompt(), q[:MAX_QUERY], END]) for q, _ in pairs]
         documents = [np.concatenate([d[:MAX_DOCUMENT], END]) for _, d in pairs]
@@ -147,7 +165,7 @@ class Sampler:
         count = len(self.parts[task]["q"])
         if task in self.vectors and self.random.random() < self.hard:
             return self._alike(task)
-        if task in ("en_code", "zh_code") and self.random.random() < 0.5:
+        if task in ("en_code", "zh_code", "made_code") and self.random.random() < 0.5:
             starts = self.random.integers(0, count - 4, self.size // 4)
             return (starts[:, None] + np.arange(4)).reshape(-1)
         left = self.orders.get(task, np.zeros(0, np.int64))
@@ -158,12 +176,15 @@ class Sampler:
 
     def _pair(self, task: str, row: int) -> tuple[Ids, Ids]:
         chance = self.random.random
-        parts = self.parts["en_code" if task == "en_self" else task]
+        parts = self.parts[PAIRED.get(task, task)]
         query = parts["q2" if chance() < 0.3 else "q"][row]
-        if task == "zh_en":
+        if task in ("zh_en", "made_en"):
             document = parts["d"][row]
             return (document, query) if chance() < 0.4 else (query, document)
-        if len(parts["r"][row]) > 5 and chance() < 0.1:
+        if task == "made_self":
+            return self._question(query, self.frames_zh), self._documented(parts, row, parts["d"][row])
+        # What follows a rendered summary is English.
+        if task != "made_code" and len(parts["r"][row]) > 5 and chance() < 0.1:
             query = parts["r"][row][: int(self.random.integers(5, 30))]
         if task == "en_self":
             return self._question(query, self.frames), self._documented(parts, row, query)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from benchmarks.bundled_model.batches import DEFAULT_TASK
 from benchmarks.bundled_model.network import EPS, ROPE_BASE, Bag, Shape, rms
 from benchmarks.bundled_model.places import cache
+from benchmarks.bundled_model.training import Plan
 from qvec.embedders.tensor_file import Tensor, write_tensors
 
 MAX_TOKENS = 8192
@@ -28,10 +29,20 @@ def load_bag(name: str) -> Bag:
 
 
 @torch.no_grad()
-def export(name: str, folder: Path) -> None:
+def finished(plan: Plan) -> Bag:
+    """Load what a plan ends with: its last weights, taken back towards those it started from as far as it says."""
+    bag = load_bag(plan.name)
+    if plan.keep:
+        before, after = load_bag(plan.start).state_dict(), bag.state_dict()
+        bag.load_state_dict({name: torch.lerp(rows, before[name], plan.keep) for name, rows in after.items()})
+    return bag
+
+
+@torch.no_grad()
+def export(plan: Plan, folder: Path) -> None:
     """Write weights.safetensors (int8 rows with a scale each), tokenizer.json and config.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    bag = load_bag(name)
+    bag = finished(plan)
     stored: dict[str, Tensor] = {}
     for key, tensor in bag.qwen3_state().items():
         if tensor.dim() == 2:
