@@ -63,7 +63,7 @@ def capabilities(number: str) -> Capabilities:
         index_kinds=("flat", "hnsw"),
         max_dim=MAX_DIM,
         analyzers=ANALYZERS,
-        write_batch=1000,
+        write_batch=1024,
     )
 
 

@@ -295,6 +295,11 @@ def test_who_may_not_alter_is_offered_a_companion_table(server: str, db: psycopg
         attach(job(weak, in_table=True))
     with pytest.raises(MigrationError, match=r"no right to make triggers.*version column"):
         attach(job(weak, triggers=True))
+    name = psycopg.sql.Identifier(db.info.dbname)
+    db.execute(psycopg.sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(name))
+    with pytest.raises(MigrationError, match=r"temporary tables.*GRANT TEMPORARY"):
+        attach(job(weak))
+    db.execute(psycopg.sql.SQL("GRANT TEMPORARY ON DATABASE {} TO PUBLIC").format(name))
     with qvec.connect(weak) as database:
         assert database.collections() == []
     assert attach(job(weak)).embedded == 3
