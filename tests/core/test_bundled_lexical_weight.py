@@ -4,10 +4,11 @@ import math
 
 import pytest
 
+import qvec
 from qvec.errors import InvalidInputError
 from qvec.evidence import Evidence
 from qvec.fusion import FusionSpec
-from qvec.lexical_weight import EVIDENCE, QueryKind, query_kind, weighed
+from qvec.lexical_weight import EVIDENCE, SCORES, QueryKind, query_kind, weighed
 
 FLAT = [12.0, 11.9, 11.8, 11.7, 11.6]
 AHEAD = [30.0, 12.0, 10.0, 9.0, 8.0]
@@ -72,3 +73,41 @@ def test_only_the_bundled_model_leaves_other_languages_to_keywords():
 def test_impossible_evidence_is_refused(numbers):
     with pytest.raises(InvalidInputError):
         Evidence(**numbers)
+
+
+@pytest.mark.parametrize("query", ["读取CSV文件", "parse command line arguments", "how does read_csv work"])
+def test_scores_are_added_unless_ranks_are_asked_for(query):
+    how = weighed(FusionSpec(), query, free=True)
+    assert (how.method, how.scaling) == ("linear", "raw")
+    ahead, flat = [9.0, *[6.0] * 60], [9.0] * 61
+    assert how.settled(ahead, NEAR).weight("lexical") > how.settled(ahead, WIDE).weight("lexical")
+    assert how.settled(ahead, WIDE).weight("lexical") > how.settled(flat, WIDE).weight("lexical")
+    assert weighed(FusionSpec(), query).method == "rrf"
+
+
+@pytest.mark.parametrize("evidence", SCORES.values())
+def test_one_rare_word_in_a_collection_of_two_documents_weighs_less_than_a_clear_likeness(evidence):
+    rare = 0.7
+    assert evidence.weight([rare], [0.6, 0.2]) * rare < 0.6 - 0.2
+
+
+@pytest.mark.parametrize(
+    ("texts", "query"),
+    [
+        (["巴黎是法国的首都。", "Berlin is the capital of Germany."], "法国的首都是哪里"),
+        (["Berlin is the capital of Germany.", "巴黎是法国的首都。"], "capital of Germany"),
+        (["read a csv file", "open a socket", "sort a list"], "读取CSV文件"),
+        (["open a socket", "read a csv file"], "打开套接字"),
+        (["Berlin is the capital of Germany."], "the capital of Germany"),
+    ],
+)
+def test_of_a_few_documents_the_right_one_is_first_with_a_high_relevance(tmp_path, texts, query):
+    with qvec.connect(f"faiss:{tmp_path}") as db:
+        notes = db.collection("notes")
+        notes.index(texts)
+        best, *others = notes.search(query, k=3)
+        (alone,) = notes.search(query, k=1)
+    assert best.text == texts[0]
+    assert (alone.id, alone.relevance) == (best.id, best.relevance)
+    assert best.relevance > 0.5
+    assert all(other.relevance < best.relevance for other in others)
