@@ -58,12 +58,6 @@ def _weights() -> None:
     weighing.measure_weights()
 
 
-def _search() -> None:
-    from benchmarks.bundled_model import weighing
-
-    weighing.search_weights()
-
-
 def _card() -> None:
     from benchmarks.bundled_model import card
 
@@ -78,7 +72,6 @@ STEPS: Mapping[str, Callable[[], None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "weights": _weights,
-    "search": _search,
     "card": _card,
 }
 ALL = ("fetch", "pairs", "tokens", "teach", "train", "evaluate", "card")

@@ -34,25 +34,26 @@ class Task:
 def load_tasks() -> list[Task]:
     """Read every set that the model is judged on."""
     found = [
-        *_folder("pyhow_zh", by="lang"),
-        *_folder("pyhow_zh", by="lang", field="sig", suffix="_sig"),
-        *_folder("pyapi_zh", by="lang", field="sig", suffix="_sig", only=("zh",)),
-        *_folder("pyapi_zh", by="lang", field="sig", suffix="_sig_held", only=("zh",), held=True),
-        *_folder("hutool_zh", by="lang"),
-        *_folder("zh_pydoc", by="lang"),
-        *_folder("tldr", by="lang"),
-        *_folder("mbpp_zh", by="lang"),
-        *_folder("lancet_go", by="lang"),
-        *_folder("cosqa", by="split"),
-        *_folder("cosqa", by="split", field="text_nodoc", suffix="_nodoc", only=("test",)),
-        *_folder("odex", by="lang"),
+        *read_folder("pyhow_zh", by="lang"),
+        *read_folder("pyhow_zh", by="lang", field="sig", suffix="_sig"),
+        *read_folder("pyapi_zh", by="lang", field="sig", suffix="_sig", only=("zh",)),
+        *read_folder("pyapi_zh", by="lang", field="sig", suffix="_sig_held", only=("zh",), held=True),
+        *read_folder("hutool_zh", by="lang"),
+        *read_folder("zh_pydoc", by="lang"),
+        *read_folder("tldr", by="lang"),
+        *read_folder("mbpp_zh", by="lang"),
+        *read_folder("lancet_go", by="lang"),
+        *read_folder("cosqa", by="split"),
+        *read_folder("cosqa", by="split", field="text_nodoc", suffix="_nodoc", only=("test",)),
+        *read_folder("odex", by="lang"),
     ]
     return [*found, _held_packages()]
 
 
-def _folder(
+def read_folder(
     name: str, *, by: str, field: str = "text", suffix: str = "", only: Sequence[str] = (), held: bool = False
 ) -> list[Task]:
+    """Read a set as one task for each language or split of its queries."""
     folder = shared_data() / name
     corpus = list(read_rows(folder / "corpus.jsonl.gz"))
     place = {row["id"]: i for i, row in enumerate(corpus)}
