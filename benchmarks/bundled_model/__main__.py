@@ -58,6 +58,12 @@ def _weights() -> None:
     weighing.measure_weights()
 
 
+def _search() -> None:
+    from benchmarks.bundled_model import fitting
+
+    fitting.search_weights()
+
+
 def _card() -> None:
     from benchmarks.bundled_model import card
 
@@ -72,6 +78,7 @@ STEPS: Mapping[str, Callable[[], None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "weights": _weights,
+    "search": _search,
     "card": _card,
 }
 ALL = ("fetch", "pairs", "tokens", "teach", "train", "evaluate", "card")

@@ -129,7 +129,7 @@ def _small(model: BundledEmbedder, task: Task) -> Legs:
     lexical: Run = []
     for start in range(0, len(order), SMALL // 2):
         group = order[start : start + SMALL // 2]
-        chosen = {max(task.relevant[at], key=lambda id, at=at: task.relevant[at][id]) for at in group}
+        chosen = {max(own, key=own.__getitem__) for own in (task.relevant[at] for at in group)}
         others = rng.sample(range(len(task.documents)), 2 * SMALL)
         chosen |= set([id for id in others if id not in chosen][: SMALL - len(chosen)])
         place = {id: at for at, id in enumerate(sorted(chosen))}
