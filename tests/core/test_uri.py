@@ -102,8 +102,9 @@ def test_what_is_revealed_reads_back_as_the_same(scheme, variant, user, password
     path = "".join(f"/{part.replace('/', '_')}" for part in parts)
     uri = URI(scheme, variant, path=path, options=options, **server)
     assert URI.parse(uri.reveal()) == uri
-    if host and len(password) > 5:
-        assert password not in str(uri)
+    if host and password:
+        other = URI(scheme, variant, path=path, options=options, **{**server, "password": "of another server"})
+        assert str(uri) == str(other)
 
 
 @pytest.mark.parametrize("path", ["a/b.db", "./a", "../a", "a b/读.db", "/abs", ""])

@@ -16,7 +16,7 @@ import pytest
 from qvec.migrate import AttachJob, CopyJob, attach, copy, detach
 from qvec.registry import embedded_uri, load_embedder, open_adapter
 from qvec.types import IndexSpec
-from tests.migrate.postgres import psycopg
+from tests.migrate.postgres import own_database, psycopg
 
 POINTS, ROWS = 20, 800
 TEXTS = {f"k{number}": f"row {number} is about topic{number % 11}" for number in range(ROWS)}
@@ -28,10 +28,7 @@ PROCESSES.set_forkserver_preload(["tests.migrate.test_killed", "sqlalchemy.diale
 @pytest.fixture
 def address(server: str) -> str:
     """A database of one test alone."""
-    with psycopg.connect(server, autocommit=True) as db:
-        db.execute("DROP DATABASE IF EXISTS killed WITH (FORCE)")
-        db.execute("CREATE DATABASE killed")
-    return server.replace("/postgres?", "/killed?")
+    return own_database(server, "killed")
 
 
 def copy_job(source: Path, target: str) -> CopyJob:

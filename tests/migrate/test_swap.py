@@ -32,7 +32,7 @@ from qvec.migrate import (
 from qvec.pipeline import run
 from qvec.registry import embedded_uri, load_embedder, open_adapter
 from qvec.types import Document, Vectors
-from tests.migrate.postgres import psycopg
+from tests.migrate.postgres import own_database, psycopg
 from tests.migrate.test_attach import db, job, make, tables
 
 __all__ = ["db"]
@@ -45,10 +45,7 @@ def place(backend: str, server: str, tmp_path: Path) -> str:
     """An empty database; PostgreSQL's in the one server, which may take longer to start than its starter waits."""
     if backend != "pgvector":
         return embedded_uri(backend, tmp_path / "db").reveal()
-    with psycopg.connect(server, autocommit=True) as db:
-        db.execute("DROP DATABASE IF EXISTS swapped WITH (FORCE)")
-        db.execute("CREATE DATABASE swapped")
-    return server.replace("/postgres?", "/swapped?")
+    return own_database(server, "swapped")
 
 
 @pytest.fixture(params=BACKENDS)

@@ -15,7 +15,7 @@ import qvec
 from qvec.errors import CollectionNotFoundError
 from qvec.migrate import Attached, CopyJob, Difference, MigrationError, attach, copy, plan_undo, sync, undo, verify
 from qvec.registry import load_embedder, open_adapter
-from tests.migrate.postgres import psycopg
+from tests.migrate.postgres import own_database, psycopg
 from tests.migrate.test_attach import db, make
 from tests.migrate.test_attach import job as attach_job
 from tests.migrate.test_copy import ROWS, ids, job, json_lines, target
@@ -135,11 +135,12 @@ def dump(server: str) -> list[str]:
 
 
 @pytest.mark.parametrize("in_table", [False, True], ids=["companion", "in_table"])
-def test_undo_leaves_the_database_as_pg_dump_wrote_it_before(
-    in_table: bool, server: str, db: psycopg.Connection
-) -> None:
-    make(db, rows=300)
-    db.execute(f"CREATE INDEX by_lang ON {SHOP} (lang); COMMENT ON TABLE {SHOP} IS 'articles'")
+def test_undo_leaves_the_database_as_pg_dump_wrote_it_before(in_table: bool, server: str) -> None:
+    server = own_database(server, "undone")
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute('CREATE SCHEMA "My Shop"')
+        make(db, rows=300)
+        db.execute(f"CREATE INDEX by_lang ON {SHOP} (lang); COMMENT ON TABLE {SHOP} IS 'articles'")
     before = dump(server)
     attach(attach_job(server, triggers=True, in_table=in_table))
     assert dump(server) != before
