@@ -40,6 +40,12 @@ class Attachments(SupportsAttach):
         """Update in one bulk request."""
         return attaching.write(self._connection, form, rows, digests, vectors) if rows else ([], {})
 
+    def attach_end(self, index: str, form: AttachForm) -> bool:
+        """Let searches see what was written; one pass is all it takes."""
+        with self._connection.use() as client:
+            client.indices.refresh(index=index)
+        return False
+
     def detach_steps(self, index: str, form: AttachForm) -> list[str]:
         """Write the requests."""
         return [f"POST /{index}/_update_by_query {json.dumps(attaching.clearing(form))}", f"PUT /{index}/_mapping"]
