@@ -61,6 +61,7 @@ class Store:
     Attributes:
         keeps: what it writes beside text and vector.
         rival: the store of ours that it is compared with; empty for ours.
+        at_once: how many documents one `add_texts` can take; None for any number.
         finish: builds what the store does not build by itself.
         added, ingest: seconds until `add_texts` came back, and until all was built.
         cpu: of this process; a server's is not in it.
@@ -70,6 +71,7 @@ class Store:
     keeps: str
     store: VectorStore
     rival: str = ""
+    at_once: int | None = None
     finish: Callable[[], None] = lambda: None
     added: float = 0.0
     ingest: float = 0.0
@@ -94,7 +96,8 @@ def postgresql(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             store = PGVector(corpus.embeddings, connection=url, collection_name=_PEER, embedding_length=corpus.dim)
-        yield Store("langchain-postgres PGVector", "metadata; no index", store, OURS_EXACT)
+        # It writes all in one statement, of which PostgreSQL takes 65,535 parameters.
+        yield Store("langchain-postgres PGVector", "metadata; no index", store, OURS_EXACT, at_once=10_000)
         store._engine.dispose()
 
     @contextmanager
@@ -106,7 +109,7 @@ def postgresql(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
         store = PGVectorStore.create_sync(engine, corpus.embeddings, _PEER)
         index = HNSWIndex(m=HNSW.m, ef_construction=HNSW.ef_construction)
         name = "langchain-postgres PGVectorStore"
-        yield Store(name, "metadata; HNSW", store, OURS, lambda: store.apply_vector_index(index))
+        yield Store(name, "metadata; HNSW", store, OURS, finish=lambda: store.apply_vector_index(index))
         engine._run_as_sync(engine.close())
 
     yield pgvector()
@@ -143,7 +146,7 @@ def _langchain_milvus(
             store.client.flush(_PEER)
         store.client.query(_PEER, filter="", output_fields=["count(*)"], consistency_level="Strong")
 
-    yield Store("langchain-milvus", keeps, store, OURS, finish)
+    yield Store("langchain-milvus", keeps, store, OURS, finish=finish)
     store.client.drop_collection(_PEER)
     store.client.close()
 

@@ -91,7 +91,10 @@ def measure(backend: str, corpus: Corpus, uri: str = "") -> list[Row]:
 def fill(store: Store, corpus: Corpus) -> None:
     """Write the documents and what is to be built after them."""
     started, cpu = time.perf_counter(), time.process_time()
-    store.store.add_texts(corpus.texts, corpus.metadatas, ids=corpus.ids)
+    step = store.at_once or len(corpus.ids)
+    for start in range(0, len(corpus.ids), step):
+        part = slice(start, start + step)
+        store.store.add_texts(corpus.texts[part], corpus.metadatas[part], ids=corpus.ids[part])
     store.added = time.perf_counter() - started
     store.finish()
     store.ingest = time.perf_counter() - started
