@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,15 +11,34 @@ from qvec.lexical import Cuts, frequencies
 from qvec.tsvector import MAX_LEXEME, MAX_POSITIONS, lexeme, positions
 from qvec.types import Vectors
 
-HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
-TRAILER = struct.pack(">h", -1)
 NULL = struct.pack(">i", -1)
-BLOCK = 2**16
-"""Bytes to a write: the server digests one while the next is made."""
+"""A field without a value."""
 
+_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+_TRAILER = struct.pack(">h", -1)
+_BLOCK = 2**16  # bytes to a write: the server digests one while the next is made
 _LENGTH = struct.Struct(">i")
 _INT = struct.Struct(">ii")
 _BOOLS = (struct.pack(">i?", 1, False), struct.pack(">i?", 1, True))
+
+
+def blocks(rows: Iterable[bytes], vectors: Vectors, *, half: bool) -> Iterator[bytes]:
+    """Write rows whose last field is their vector, block by block.
+
+    Args:
+        rows: each with all of its fields but the vector, drawn one at a time.
+        vectors: one a row, float32 of shape (rows, dim).
+        half: they go into a ``halfvec``, else into a ``vector``.
+    """
+    parts: list[bytes | memoryview] = [_HEADER]
+    size = 0
+    for row, vector in zip(rows, vector_fields(vectors, half=half), strict=True):
+        parts += (row, vector)
+        size += len(row) + len(vector)
+        if size > _BLOCK:
+            yield b"".join(parts)
+            parts, size = [], 0
+    yield b"".join([*parts, _TRAILER])
 
 
 def fields_of(count: int) -> bytes:

@@ -9,19 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qvec.copy_binary import (
-    BLOCK,
-    HEADER,
-    NULL,
-    TRAILER,
-    boolean,
-    count_lexemes,
-    field,
-    fields_of,
-    integer,
-    tsvector,
-    vector_fields,
-)
+from qvec.copy_binary import NULL, blocks, boolean, count_lexemes, field, fields_of, integer, tsvector
 from qvec.errors import InvalidInputError
 from qvec.types import Document, Vectors
 
@@ -56,18 +44,9 @@ class Load:
         """
         if self.half and np.abs(self.vectors).max(initial=0) > _MAX_HALF:
             raise InvalidInputError(f"a vector holds a number beyond {_MAX_HALF:.0f}, the largest that halfvec takes")
-        parts: list[bytes | memoryview] = [HEADER]
-        size = 0
         zero = (np.count_nonzero(self.vectors, axis=1) == 0).tolist()
-        fields = vector_fields(self.vectors, half=self.half)
-        for document, vector, is_zero in zip(self.documents, fields, zero, strict=True):
-            row = self._row(document, is_zero=is_zero)
-            parts += (row, vector)
-            size += len(row) + len(vector)
-            if size > BLOCK:
-                yield b"".join(parts)
-                parts, size = [], 0
-        yield b"".join([*parts, TRAILER])
+        rows = (self._row(document, is_zero=is_zero) for document, is_zero in zip(self.documents, zero, strict=True))
+        return blocks(rows, self.vectors, half=self.half)
 
     def _row(self, document: Document, *, is_zero: bool) -> bytes:
         """Write all fields of a document but the vector."""

@@ -8,19 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qvec.copy_binary import (
-    BLOCK,
-    HEADER,
-    NULL,
-    TRAILER,
-    boolean,
-    count_lexemes,
-    field,
-    fields_of,
-    integer,
-    tsvector,
-    vector_fields,
-)
+from qvec.copy_binary import NULL, blocks, boolean, count_lexemes, field, fields_of, integer, tsvector
 from qvec.migrate.pg_table import PgTable, quoted
 from qvec.types import Vector
 
@@ -131,18 +119,13 @@ class Loading:
     def _blocks(self, records: Sequence[Written]) -> Iterator[bytes]:
         vectors = np.stack([record.vector for record in records])
         zero = (np.count_nonzero(vectors, axis=1) == 0).tolist()
-        fields = vector_fields(vectors, half=self._table.kind == "halfvec")
-        begin = fields_of(len(self._columns))
-        parts: list[bytes | memoryview] = [HEADER]
-        size = 0
-        for record, vector, is_zero in zip(records, fields, zero, strict=True):
-            row = [begin, *map(field, map(str.encode, record.key)), *self._rest(record, is_zero=is_zero)]
-            parts += (*row, vector)
-            size += sum(map(len, row)) + len(vector)
-            if size > BLOCK:
-                yield b"".join(parts)
-                parts, size = [], 0
-        yield b"".join([*parts, TRAILER])
+        rows = (self._row(record, is_zero=is_zero) for record, is_zero in zip(records, zero, strict=True))
+        return blocks(rows, vectors, half=self._table.kind == "halfvec")
+
+    def _row(self, record: Written, *, is_zero: bool) -> bytes:
+        """Write all fields of a record but the vector."""
+        keys = map(field, map(str.encode, record.key))
+        return b"".join([fields_of(len(self._columns)), *keys, *self._rest(record, is_zero=is_zero)])
 
     def _rest(self, record: Written, *, is_zero: bool) -> Iterator[bytes]:
         counted: Mapping[bytes, int] = count_lexemes(record.searchable)
