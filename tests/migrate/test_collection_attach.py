@@ -15,6 +15,7 @@ from qvec.migrate import Attached, IndexJob, MigrationError, attach_index, plan_
 from qvec.registry import embedded_uri, load_embedder
 from tests.adapters.milvus_server import milvus_uri
 from tests.migrate.collections import ROWS, make, row
+from tests.migrate.editing import Editing
 
 pytest.importorskip("pymilvus")
 
@@ -103,31 +104,17 @@ def _empty(ours: set[str]) -> dict[str, str]:
     return {field: "" for field in ours if field.endswith("digest")}
 
 
-class Editing:
-    """A model that a writer is quicker than: it writes to the collection while texts are embedded."""
-
-    def __init__(self, client: Any, name: str) -> None:
-        self.whole = load_embedder("hashing", dim=64)
-        self.client = client
-        self.name = name
-        self.edits = 0
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.whole, name)
-
-    def encode_document(self, texts: list[str]) -> object:
-        if self.edits < 3:
-            self.edits += 1
-            rows = [row(number, text=f"edit {self.edits} of {number}") for number in range(0, ROWS, 50)]
-            late = {**row(100 + self.edits), "lang": "xx"}
-            self.client.upsert(self.name, [*rows, row(2000 + self.edits), late])
-            self.client.delete(self.name, ids=[self.edits])
-        return self.whole.encode_document(texts)
-
-
 def test_edits_during_the_fill_are_brought_over(address: str, client: Any, name: str) -> None:
     make(client, name)
-    attach_index(job(address, name, model=None, dim=None, embedder=Editing(client, name)))
+
+    def edit(number: int) -> None:
+        rows = [row(place, text=f"edit {number} of {place}") for place in range(0, ROWS, 50)]
+        late = {**row(100 + number), "lang": "xx"}
+        client.upsert(name, [*rows, row(2000 + number), late])
+        client.delete(name, ids=[number])
+
+    embedder = Editing(load_embedder("hashing", dim=64), edit)
+    attach_index(job(address, name, model=None, dim=None, embedder=embedder))
     held = content(client, name)
     assert {held[number]["body"] for number in range(0, ROWS, 50)} == {
         f"edit 3 of {number}" for number in range(0, ROWS, 50)

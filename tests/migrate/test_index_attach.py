@@ -26,6 +26,7 @@ from qvec.migrate import (
 )
 from qvec.registry import load_embedder
 from tests.adapters.elasticsearch_node import elasticsearch_uri
+from tests.migrate.editing import Editing
 
 elasticsearch = pytest.importorskip("elasticsearch")
 
@@ -122,26 +123,12 @@ def test_a_second_run_embeds_what_changed(url: str, client: elasticsearch.Elasti
 def test_an_edit_during_the_fill_wins_and_is_embedded(
     url: str, client: elasticsearch.Elasticsearch, index: str
 ) -> None:
-    class Editing:
-        """A model that a writer is quicker than: it edits documents while they are embedded."""
+    def edit(number: int) -> None:
+        for place in range(0, ROWS, 50):
+            client.update(index=index, id=str(place), doc={"body": {"en": f"edit {number} of {place}"}})
+        client.options(ignore_status=404).delete(index=index, id=str(number))
 
-        def __init__(self) -> None:
-            self.whole = load_embedder("hashing")
-            self.edits = 0
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.whole, name)
-
-        def encode_document(self, texts: list[str]) -> object:
-            if self.edits < 3:
-                self.edits += 1
-                for number in range(0, ROWS, 50):
-                    text = f"edit {self.edits} of {number}"
-                    client.update(index=index, id=str(number), doc={"body": {"en": text}})
-                client.options(ignore_status=404).delete(index=index, id=str(self.edits))
-            return self.whole.encode_document(texts)
-
-    attach_index(job(url, index, model=None, embedder=Editing()))
+    attach_index(job(url, index, model=None, embedder=Editing(load_embedder("hashing"), edit)))
     held = sources(client, index)
     assert {str(held[str(number)]["body"]) for number in range(0, ROWS, 50)} == {
         str({"en": f"edit 3 of {number}"}) for number in range(0, ROWS, 50)
