@@ -130,13 +130,22 @@ def check_vectors(vectors: Vectors, dim: int) -> Vectors:
                 array = np.ascontiguousarray(vectors, dtype=np.float32)
     except (TypeError, ValueError) as exc:
         raise InvalidInputError(f"vectors must be an array of numbers of shape (n, {dim}): {exc}") from exc
-    if array.ndim != 2 or array.shape[1] != dim:
-        raise InvalidInputError(f"vectors of shape {array.shape} given; the collection takes (n, {dim})")
+    check_shape(array, dim)
     # Its square tells of NaN and infinity in one pass; of finite numbers, those over 1e19 overflow it as well.
     if not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise InvalidInputError(f"vector {row} holds NaN or infinity")
     return array
+
+
+def check_shape(vectors: Vectors, dim: int) -> None:
+    """Check that vectors fit a collection, without looking at their numbers.
+
+    Raises:
+        InvalidInputError: they are not of shape ``(n, dim)``.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise InvalidInputError(f"vectors of shape {vectors.shape} given; the collection takes (n, {dim})")
 
 
 def check_k(k: int, offset: int = 0) -> None:

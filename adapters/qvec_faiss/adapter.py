@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.checks import check_batch, check_existing, check_k, check_shape, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError, MissingDriverError
 from qvec.filters import Filter
 from qvec.fusion import FusionSpec
@@ -126,13 +126,14 @@ class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in one transaction, which is on the disk when this returns."""
-        entry = self._entry(name)
-        checked = check_batch(documents, vectors, entry.spec.dim)
+        checked = check_batch(documents, vectors, self._entry(name).spec.dim)
         if not documents:
             return
         prepared = rows.prepare(documents)
         with self._connections.write() as connection:
             entry = schema.need(connection, name, self.folder)
+            # While the lock was waited for, a collection of another dim may have taken the name.
+            check_shape(checked, entry.spec.dim)
             rows.replace(connection, entry.number, documents, checked, prepared)
         if len(documents) >= WORTH_IT:
             self._dense.grow(entry)
