@@ -10,13 +10,13 @@ from typing import ClassVar, NoReturn, Self
 import numpy as np
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.checks import check_batch, check_existing, check_held, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
 from qvec.fusion import FusionSpec
 from qvec.layouts import Layout
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Passport, Vector, Vectors
 from qvec.uri import URI
 from qvec_elasticsearch import hybrid, load, reading, rows, schema
 from qvec_elasticsearch.attachments import Attachments
@@ -143,10 +143,13 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLa
         with self._connection.use() as client:
             return schema.names(client)
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         """Write documents in bulk requests of at most 8 MB, which are sent again while the server is busy or away."""
         index = self._fresh(name)
         spec = index.spec
+        check_held(spec, passport)
         checked = check_batch(documents, vectors, spec.dim)
         self._loads.write(index, len(documents))
         as_base64 = self._connection.version >= schema.BASE64_SINCE

@@ -11,13 +11,13 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_analyzer, check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.checks import check_analyzer, check_batch, check_existing, check_held, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
 from qvec.fusion import FusionSpec
 from qvec.layouts import Layout
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Passport, Vector, Vectors
 from qvec.uri import URI
 from qvec_pgvector import embedded, hybrid, lexical, rows, schema, search
 from qvec_pgvector.connections import Connection, Connections
@@ -162,9 +162,12 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange)
                 return []
             return sorted(str(row[0]) for row in connection.raw.execute("SELECT name FROM qvec_collections"))
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         """Write documents by COPY BINARY, in one transaction with the statistics."""
         with schema.held(self._connections, name, self._place) as (connection, entry):
+            check_held(entry.spec, passport)
             checked = check_batch(documents, vectors, entry.spec.dim)
             if documents:
                 rows.write(connection, entry, documents, checked)
