@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qvec.errors import CollectionExistsError, InvalidInputError, UnsupportedError
-from qvec.types import Capabilities, CollectionSpec, Document, Value, Vectors
+from qvec.errors import CollectionExistsError, InvalidInputError, PassportMismatchError, UnsupportedError
+from qvec.types import Capabilities, CollectionSpec, Document, Passport, Value, Vectors
 
 MAX_ID_BYTES = 512
 MAX_DEPTH = 32
@@ -89,6 +89,37 @@ def check_existing(known: CollectionSpec, spec: CollectionSpec, *, exist_ok: boo
             f"the collection {spec.name!r} exists with {analyzer_words(known.analyzer)}; "
             f"asked for {analyzer_words(spec.analyzer)}"
         )
+
+
+def check_held(spec: CollectionSpec, passport: Passport | None) -> None:
+    """Check that a collection is one that vectors were made for; look at `spec` where no exchange can follow.
+
+    Args:
+        spec: the collection's.
+        passport: what `Adapter.upsert` was given; None takes any collection.
+
+    Raises:
+        PassportMismatchError: the collection has another passport.
+    """
+    if passport is not None and spec.passport != passport:
+        raise exchanged(spec.name, passport, spec.passport)
+
+
+def exchanged(name: str, passport: Passport, held: Passport | None) -> PassportMismatchError:
+    """Make the error for a write that found another collection under the name.
+
+    Args:
+        name: the collection.
+        passport: that the vectors were made for.
+        held: that the name leads to now.
+    """
+    now = f"has those of {held.model_id}, dim {held.dim}" if held else "does not say whose it has"
+    if held == passport:
+        now = "was another for a moment"
+    return PassportMismatchError(
+        f"these are vectors of {passport.model_id}, dim {passport.dim}, and collection {name!r} {now}: collections "
+        "have traded names. Nothing was written into the other; run again, with the model that the collection has then"
+    )
 
 
 def analyzer_words(analyzer: str | None) -> str:
