@@ -16,7 +16,7 @@ from qvec.lexical import idf, term_score
 from qvec_milvus.analyzers import Cut
 from qvec_milvus.filters import among
 from qvec_milvus.postings import LONG, frequency
-from qvec_milvus.reading import Reader
+from qvec_milvus.reading import AT_ONCE, Reader
 from qvec_milvus.schema import READ, document
 
 _TERMS_AT_ONCE = 32
@@ -33,15 +33,16 @@ class Totals(Protocol):
 
 @dataclass(slots=True)
 class Postings:
-    """What was read of the records that hold some terms: how often, and how long they are."""
+    """What was read of the records that hold some terms: how often, and how long they are; so many are read at once."""
 
+    at_once: int = AT_ONCE
     frequencies: defaultdict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     lengths: dict[str, int] = field(default_factory=dict)
 
     def read(self, reader: Reader, name: str, expression: str, terms: Sequence[str]) -> set[str]:
         """Add the records that an expression is true of; return those whose words were too long to be held."""
         long: set[str] = set()
-        for row in reader.rows(name, expression, ["id", "words", "length"]):
+        for row in reader.rows(name, expression, ["id", "words", "length"], at_once=self.at_once):
             self.lengths[row["id"]] = row["length"]
             if row["words"] == LONG:
                 long.add(row["id"])

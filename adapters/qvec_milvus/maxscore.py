@@ -14,11 +14,15 @@ from qvec.lexical import idf
 from qvec_milvus.analyzers import Cut
 from qvec_milvus.bm25 import Keywords, Postings, in_order, scored
 from qvec_milvus.postings import LONG, in_terms
-from qvec_milvus.reading import Reader
+from qvec_milvus.reading import AT_ONCE, Reader
+from qvec_milvus.search import MAX_WINDOW
 from qvec_milvus.totals import ServerTotals
 
 _FEW = 128
 """Each term of so many costs a count the first time; of a longer query all records are read."""
+
+_TOKEN_BYTES = 10
+_READ_BYTES = 32 * 2**20
 
 _SEEDS = 10
 _EXACT = 0.999999
@@ -50,7 +54,7 @@ class RareFirst:
         weights = {term: idf(documents, containing[term]) for term in terms}
         average = tokens / max(1, documents)
         also = f" and ({expression})" if expression else ""
-        found = Postings()
+        found = Postings(_at_once(average))
 
         def best() -> list[tuple[str, float]]:
             return in_order(scored(terms, found, weights, average).items())[:depth]
@@ -75,6 +79,11 @@ class RareFirst:
     def _read(self, name: str, expression: str, terms: Sequence[str], cutter: Cut, found: Postings) -> None:
         long = found.read(self._reader, name, expression, terms)
         found.read_long(self._reader, name, long, terms, cutter)
+
+
+def _at_once(average: float) -> int:
+    """Choose how many records of so many tokens each are read with one query."""
+    return min(MAX_WINDOW, max(AT_ONCE, _READ_BYTES // int(1 + _TOKEN_BYTES * average)))
 
 
 def _rarest(containing: Mapping[str, int], records: int) -> set[str]:
