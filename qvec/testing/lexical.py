@@ -125,9 +125,14 @@ class LexicalTests(SuiteBase):
         drawn = random.Random(7)
         documents = [
             Document(f"d{number:03}", " ".join(words_of(drawn, drawn.randint(1, 60))), {"tenth": number % 10 == 0})
-            for number in range(400)
+            for number in range(300)
         ]
-        queries = ["w1 w2", *(" ".join(words_of(drawn, size)) for size in (3, 6, 12, 12))]
+        # The best two hold both less rare words, and score but little more than those with the rarest.
+        documents += [Document(f"r{number:03}", "rare " * 6 + "w1 " * (number % 3)) for number in range(14)]
+        documents += [Document(f"s{number:03}", "some " * 3 + "w1 " * (number % 7)) for number in range(60)]
+        documents += [Document(f"t{number:03}", "other " * 3 + "w1 " * (number % 7)) for number in range(60)]
+        documents += [Document(f"u{number}", "some other " * 12) for number in range(2)]
+        queries = ["w1 w2", "rare some other", *(" ".join(words_of(drawn, size)) for size in (3, 6, 12, 12))]
         reference = MemoryAdapter()
         for each in (adapter, reference):
             make(each, name)
