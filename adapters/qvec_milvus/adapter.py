@@ -26,6 +26,7 @@ from qvec_milvus.attachments import Attachments, Pass
 from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
+from qvec_milvus.growing import index_growing
 from qvec_milvus.legs import READ_AT_ONCE, Found, Legs
 from qvec_milvus.reading import Reader
 from qvec_milvus.totals import PROPERTY as TOTAL_PROPERTY
@@ -212,6 +213,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
                 client.flush(name)
         else:
             self._reader.settle(name)
+            index_growing(self._connection, name)
         self._totals.settle(name)
 
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:
