@@ -213,7 +213,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
                 client.flush(name)
         else:
             self._reader.settle(name)
-            index_growing(self._connection, name)
+            index_growing(self._connection, self._reader, name)
         self._totals.settle(name)
 
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:

@@ -10,20 +10,23 @@ from __future__ import annotations
 import time
 
 from qvec_milvus.connection import Connection
+from qvec_milvus.reading import Reader
 
 MOST = 4992
 """So many unsealed rows are searched exactly."""
 
-_PATIENCE = 120.0
+_PATIENCE = 30.0
 _PAUSE = 0.2
 
 
-def index_growing(connection: Connection, name: str) -> None:
+def index_growing(connection: Connection, reader: Reader, name: str) -> None:
     """Have a server build the index over the rows that this connection wrote, when they are many, and wait for it.
 
-    After two minutes the server is left to finish by itself.
+    Many are half of a collection: who writes it in small parts waits a few times only, not after each five thousand.
+    After half a minute the server is left to finish by itself.
     """
-    if connection.grown.get(name, 0) <= MOST:
+    grown = connection.grown.get(name, 0)
+    if grown <= MOST or 2 * grown < reader.count(name):
         return
     end = time.monotonic() + _PATIENCE
     asked = False
