@@ -30,12 +30,12 @@ from qvec_milvus.legs import READ_AT_ONCE, Found, Legs
 from qvec_milvus.reading import Reader
 from qvec_milvus.totals import PROPERTY as TOTAL_PROPERTY
 from qvec_milvus.totals import LiteTotals, ServerTotals
+from qvec_milvus.writing import write
 
 Answer = TypeVar("Answer")
 _OPTIONS = frozenset({"token", "secure", "timeout"})
-_WRITE_BYTES = 32 * 2**20
 _THREADS = 8
-"""So many searches of both legs run at the same time; further ones wait for a thread."""
+"""So many searches of both legs and writes run at the same time; further ones wait for a thread."""
 
 
 class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, Attachments):
@@ -132,7 +132,9 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
                 # sync would sleep half a second for each index; loading waits for them anyway.
                 indexes = schema.indexes(client, spec, kind, keywords, is_lite=self._connection.is_lite)
                 client.create_index(spec.name, indexes, sync=False)
-                client.load_collection(spec.name)
+                self._connection.load(spec.name)
+                if made := self._describe(client, spec.name):
+                    self._specs[spec.name] = made
             else:
                 check_existing(known, spec, exist_ok=exist_ok)
 
@@ -141,6 +143,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
         with self._connection.use() as client:
             self._specs.pop(name, None)
             self._totals.forget(name)
+            self._connection.loading.discard(name)
             if self._describe(client, name) is not None:
                 naming.drop(client, name)
             elif not missing_ok:
@@ -173,24 +176,19 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
         return naming.steps(one, other)
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
-        """Write documents in calls of at most 32 MB."""
+        """Write documents in calls of at most 32 MB; all are checked before the first is written."""
         spec, keywords = self._known(name)
         checked = check_batch(documents, vectors, spec.dim)
         if not documents:
             return
-        rows = schema.rows(documents, checked, keywords, max_text=schema.max_text(keywords), analyzer=spec.analyzer)
-        tokens = sum(int(str(row.get("length", 0))) for row in rows)
-        each = 4 * spec.dim + 1024
-        start, size = 0, 0
+        rows = schema.rows(documents, checked, keywords, spec.analyzer)
+        if self._connection.is_lite:
+            schema.add_keywords(rows, documents, keywords, spec.analyzer)
+        tokens = sum(row.get("length", 0) for row in rows)
         ids, sources = [row.id for row in documents], [row.source for row in documents]
         self._connection.wrote(name, sources)
-        with self._totals.changing(name, ids, sources, tokens), self._connection.use() as client:
-            for end, document in enumerate(documents):
-                size += each + 8 * len(document.text)
-                if size > _WRITE_BYTES and end > start:
-                    client.upsert(name, rows[start:end])
-                    start, size = end, 0
-            client.upsert(name, rows[start:])
+        with self._totals.changing(name, ids, sources, tokens):
+            write(self._connection, spec, documents, rows, keywords, self._second)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records by id."""
@@ -226,7 +224,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Read the digests of all records of these sources."""
-        if self._totals.are_new(name, sources):
+        if self._totals.are_new(name, sources) or self._connection.is_new(name, sources):
             return {}
         found = self._among(name, "source", sources, ["id", "digest"])
         return {row["id"]: row["digest"] for row in found}

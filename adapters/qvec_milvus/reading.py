@@ -34,7 +34,7 @@ class Reader:
             raise
 
     def _count(self, name: str, expression: str, level: str) -> int:
-        with self._connection.use() as client:
+        with self._connection.reading(name) as client:
             found = client.query(name, filter=expression, output_fields=["count(*)"], consistency_level=level)
         return int(found[0]["count(*)"])
 
@@ -47,7 +47,7 @@ class Reader:
         Lite 3.2 makes gRPC log a traceback.
         """
         limit = None if self._connection.is_lite else _AT_ONCE
-        with self._connection.use() as client:
+        with self._connection.reading(name) as client:
             found = client.query(
                 name,
                 filter=expression or EVERYTHING,
@@ -81,7 +81,7 @@ class Reader:
                 walk = self._walk(name, f"({wanted}) and {key} > {literal(last)}", fields, size)
 
     def _walk(self, name: str, expression: str, fields: list[str], size: int) -> Any:
-        with self._connection.use() as client:
+        with self._connection.reading(name) as client:
             return client.query_iterator(
                 name,
                 batch_size=size,

@@ -103,23 +103,39 @@ def indexes(client: Any, spec: CollectionSpec, kind: str, keywords: KeywordForm,
     return found
 
 
-def rows(
-    documents: Sequence[Document], vectors: Vectors, keywords: KeywordForm, *, max_text: int, analyzer: str | None
-) -> list[Row]:
-    """Write documents as Milvus' rows.
+def rows(documents: Sequence[Document], vectors: Vectors, keywords: KeywordForm, analyzer: str | None) -> list[Row]:
+    """Write documents as Milvus' rows, to which `add_keywords` adds what takes longest.
 
     Raises:
         InvalidInputError: something is longer than Milvus holds; nothing is cut.
     """
     points: list[bool] = np.any(vectors, axis=1).tolist()
+    longest = max_text(keywords)
     found = []
     for document, vector, is_point in zip(documents, vectors, points, strict=True):
-        row = _row(document, vector, facts_of(document.id, document.metadata), max_text=max_text)
+        row = _row(document, vector, facts_of(document.id, document.metadata), longest)
         if not is_point:
             row["facts"].append(ZERO_VECTOR)
-        _add_keywords(row, document, keywords, analyzer)
+        if keywords == "function" and len(document.searchable_text) * 4 > _LEXICAL_TEXT:
+            _check_size(document, "keywords", _tokens(document, analyzer), MAX_BYTES)
         found.append(row)
     return found
+
+
+def add_keywords(
+    rows: Sequence[Row], documents: Sequence[Document], keywords: KeywordForm, analyzer: str | None
+) -> None:
+    """Add the keywords of documents to their rows."""
+    cut = cutter(analyzer) if keywords != "function" else None
+    for row, document in zip(rows, documents, strict=True):
+        if cut is None:
+            row["tokens"] = Whole(_tokens(document, analyzer))
+            continue
+        frequencies = Counter(cut(document.searchable_text))
+        row["words"] = Whole(counted(frequencies))
+        row["length"] = sum(frequencies.values())
+        if keywords == "terms":
+            row["facts"] += hashed(frequencies, room=ARRAY - len(row["facts"]))
 
 
 class Whole(str):
@@ -131,9 +147,9 @@ class Whole(str):
         return iter(())
 
 
-def _row(document: Document, vector: Vectors, facts: Facts, *, max_text: int) -> Row:
+def _row(document: Document, vector: Vectors, facts: Facts, longest: int) -> Row:
     metadata, values = _write_json(document.metadata), _write_json(facts.values)
-    _check_size(document, "text", document.text, max_text)
+    _check_size(document, "text", document.text, longest)
     _check_size(document, "metadata", metadata, MAX_BYTES)
     _check_size(document, "metadata", values, MAX_BYTES)
     return {
@@ -148,17 +164,9 @@ def _row(document: Document, vector: Vectors, facts: Facts, *, max_text: int) ->
     }
 
 
-def _add_keywords(row: Row, document: Document, keywords: KeywordForm, analyzer: str | None) -> None:
+def _tokens(document: Document, analyzer: str | None) -> str:
     text = document.searchable_text
-    if keywords == "function":
-        row["tokens"] = Whole(words(tokens(text)) if analyzer is None else text)
-        _check_size(document, "keywords", row["tokens"], MAX_BYTES)
-        return
-    frequencies = Counter(cutter(analyzer)(text))
-    row["words"] = Whole(counted(frequencies))
-    row["length"] = sum(frequencies.values())
-    if keywords == "terms":
-        row["facts"] += hashed(frequencies, room=ARRAY - len(row["facts"]))
+    return words(tokens(text)) if analyzer is None else text
 
 
 def _check_size(document: Document, what: str, text: str, limit: int) -> None:
