@@ -6,6 +6,7 @@ index is built, and what was written can be read, and on Milvus Lite is in the f
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +26,7 @@ OURS = "qvec"
 OURS_EXACT = "qvec, exact"
 _WITH_KEYWORDS = "metadata to filter by, digests, keywords"
 _PEER = "peer"
+_INDEX_SECONDS = 120
 Opened = AbstractContextManager["Store"]
 
 
@@ -63,6 +65,7 @@ class Store:
         rival: the store of ours that it is compared with; empty for ours.
         at_once: how many documents one `add_texts` can take; None for any number.
         finish: builds what the store does not build by itself.
+        settle: waits, before the queries, until its server has built what it builds by itself.
         added, ingest: seconds until `add_texts` came back, and until all was built.
         cpu: of this process; a server's is not in it.
     """
@@ -73,6 +76,7 @@ class Store:
     rival: str = ""
     at_once: int | None = None
     finish: Callable[[], None] = lambda: None
+    settle: Callable[[], None] = lambda: None
     added: float = 0.0
     ingest: float = 0.0
     cpu: float = 0.0
@@ -124,11 +128,22 @@ def milvus_lite(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
 
 
 def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
-    """By HNSW on one server, whose growing segments both search as they are."""
-    yield _ours(uri, corpus, OURS, "hnsw")
+    """By HNSW on one server, which indexes what it has sealed; its growing segments both search as they are."""
+    url = uri.replace("milvus://", "http://")
+    yield _ours(uri, corpus, OURS, "hnsw", settle=lambda: _wait_for_index(url, OURS))
     params = {"M": HNSW.m, "efConstruction": HNSW.ef_construction}
     index = {"index_type": "HNSW", "metric_type": "COSINE", "params": params}
-    yield _langchain_milvus(uri.replace("milvus://", "http://"), corpus, index, "metadata; HNSW", flush=False)
+    yield _langchain_milvus(url, corpus, index, "metadata; HNSW", flush=False)
+
+
+def _wait_for_index(url: str, name: str) -> None:
+    from pymilvus import MilvusClient
+
+    client = MilvusClient(url)
+    ended = time.monotonic() + _INDEX_SECONDS
+    while client.describe_index(name, "vector")["pending_index_rows"] and time.monotonic() < ended:
+        time.sleep(0.5)
+    client.close()
 
 
 @contextmanager
@@ -146,7 +161,8 @@ def _langchain_milvus(
             store.client.flush(_PEER)
         store.client.query(_PEER, filter="", output_fields=["count(*)"], consistency_level="Strong")
 
-    yield Store("langchain-milvus", keeps, store, OURS, finish=finish)
+    settle = (lambda: None) if flush else (lambda: _wait_for_index(uri, _PEER))
+    yield Store("langchain-milvus", keeps, store, OURS, finish=finish, settle=settle)
     store.client.drop_collection(_PEER)
     store.client.close()
 
@@ -185,11 +201,13 @@ SCHEMES = {"milvus-server": "milvus", "elasticsearch": "elasticsearch"}
 
 
 @contextmanager
-def _ours(uri: str, corpus: Corpus, name: str, kind: IndexKind) -> Iterator[Store]:
+def _ours(
+    uri: str, corpus: Corpus, name: str, kind: IndexKind, *, settle: Callable[[], None] = lambda: None
+) -> Iterator[Store]:
     embedder = LangChainEmbedder(corpus.embeddings, dim=corpus.dim)
     collection = name.replace(", ", "_")
     store = QvecVectorStore.connect(uri, collection, embedding=embedder, index=IndexSpec(kind=kind))
     store.collection.drop(missing_ok=True)  # of a run that was ended
-    yield Store(name, f"{_WITH_KEYWORDS}; {'exact' if kind == 'flat' else 'HNSW'}", store)
+    yield Store(name, f"{_WITH_KEYWORDS}; {'exact' if kind == 'flat' else 'HNSW'}", store, settle=settle)
     store.collection.drop()
     store.close()
