@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from qvec.errors import InvalidInputError
 from qvec.lexical import K1, B, tokens
-from qvec.specs import spec_from_form
+from qvec.specs import passport_mark, spec_from_form
 from qvec.types import CollectionSpec, Document, Metric, Vectors
 from qvec_milvus.analyzers import cutter
-from qvec_milvus.connection import KeywordForm
+from qvec_milvus.connection import Connection, KeywordForm
 from qvec_milvus.facts import ZERO_VECTOR, Facts, facts_of
 from qvec_milvus.hashing import ARRAY
 from qvec_milvus.keywords import words
@@ -43,15 +43,52 @@ _LEXICAL_TEXT = 15_000
 READ = ["id", "source", "digest", "text", "metadata"]
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What Milvus says of a collection of ours.
+
+    Attributes:
+        spec: its own.
+        keywords: how its tokens are held.
+        partition: that all its records are in, named after the passport: a server refuses a write that meets another
+            collection under the name. Empty where there is none, as on Lite.
+    """
+
+    spec: CollectionSpec
+    keywords: KeywordForm
+    partition: str = ""
+
+
+def create(connection: Connection, client: Any, spec: CollectionSpec) -> None:
+    """Make a collection with its indexes, and have it loaded."""
+    kind = spec.index.kind if spec.index.kind != "auto" else connection.auto_kind
+    partition = "" if connection.is_lite else f"model_{passport_mark(spec.passport)}"
+    shape = Shape(spec, connection.keywords, partition)
+    client.create_collection(
+        spec.name,
+        schema=schema(connection.driver, client, shape),
+        properties={PROPERTY: written(shape)},
+        consistency_level="Strong",
+    )
+    if partition:
+        client.create_partition(spec.name, partition)
+    # sync would sleep half a second for each index; loading waits for them anyway.
+    client.create_index(
+        spec.name, indexes(client, spec, kind, connection.keywords, is_lite=connection.is_lite), sync=False
+    )
+    connection.load(spec.name)
+
+
 def max_text(keywords: KeywordForm) -> int:
     """Tell how many bytes a text may take where its keywords are held in this form."""
     return _LEXICAL_TEXT if keywords == "function" else MAX_BYTES
 
 
-def schema(driver: Any, client: Any, spec: CollectionSpec, keywords: KeywordForm) -> Any:
+def schema(driver: Any, client: Any, shape: Shape) -> Any:
     """Describe the fields."""
+    spec, keywords = shape.spec, shape.keywords
     kinds = driver.DataType
-    found = client.create_schema(auto_id=False, enable_dynamic_field=False, description=MARK + written(spec, keywords))
+    found = client.create_schema(auto_id=False, enable_dynamic_field=False, description=MARK + written(shape))
     found.add_field("id", kinds.VARCHAR, is_primary=True, max_length=1024)
     found.add_field("source", kinds.VARCHAR, max_length=1024)
     found.add_field("digest", kinds.VARCHAR, max_length=1024)
@@ -103,38 +140,35 @@ def indexes(client: Any, spec: CollectionSpec, kind: str, keywords: KeywordForm,
     return found
 
 
-def rows(documents: Sequence[Document], vectors: Vectors, keywords: KeywordForm, analyzer: str | None) -> list[Row]:
+def rows(documents: Sequence[Document], vectors: Vectors, shape: Shape) -> list[Row]:
     """Write documents as Milvus' rows, to which `add_keywords` adds what takes longest.
 
     Raises:
         InvalidInputError: something is longer than Milvus holds; nothing is cut.
     """
     points: list[bool] = np.any(vectors, axis=1).tolist()
-    longest = max_text(keywords)
+    longest = max_text(shape.keywords)
     found = []
     for document, vector, is_point in zip(documents, vectors, points, strict=True):
         row = _row(document, vector, facts_of(document.id, document.metadata), longest)
         if not is_point:
             row["facts"].append(ZERO_VECTOR)
-        if keywords == "function" and len(document.searchable_text) * 4 > _LEXICAL_TEXT:
-            _check_size(document, "keywords", _tokens(document, analyzer), MAX_BYTES)
+        if shape.keywords == "function" and len(document.searchable_text) * 4 > _LEXICAL_TEXT:
+            _check_size(document, "keywords", _tokens(document, shape), MAX_BYTES)
         found.append(row)
     return found
 
 
-def add_keywords(
-    rows: Sequence[Row], documents: Sequence[Document], keywords: KeywordForm, analyzer: str | None
-) -> None:
+def add_keywords(rows: Sequence[Row], documents: Sequence[Document], shape: Shape) -> None:
     """Add the keywords of documents to their rows."""
-    cut = cutter(analyzer) if keywords != "function" else None
     for row, document in zip(rows, documents, strict=True):
-        if cut is None:
-            row["tokens"] = Whole(_tokens(document, analyzer))
+        if shape.keywords == "function":
+            row["tokens"] = Whole(_tokens(document, shape))
             continue
-        frequencies = Counter(cut(document.searchable_text))
+        frequencies = Counter(cutter(shape.spec.analyzer)(document.searchable_text))
         row["words"] = Whole(counted(frequencies))
         row["length"] = sum(frequencies.values())
-        if keywords == "terms":
+        if shape.keywords == "terms":
             row["facts"] += hashed(frequencies, room=ARRAY - len(row["facts"]))
 
 
@@ -164,9 +198,9 @@ def _row(document: Document, vector: Vectors, facts: Facts, longest: int) -> Row
     }
 
 
-def _tokens(document: Document, analyzer: str | None) -> str:
+def _tokens(document: Document, shape: Shape) -> str:
     text = document.searchable_text
-    return words(tokens(text)) if analyzer is None else text
+    return words(tokens(text)) if shape.spec.analyzer is None else text
 
 
 def _check_size(document: Document, what: str, text: str, limit: int) -> None:
@@ -181,13 +215,14 @@ def document(row: Mapping[str, Any]) -> Document:
     return Document(row["id"], row["text"], json.loads(row["metadata"]), row["source"], row["digest"])
 
 
-def written(spec: CollectionSpec, keywords: KeywordForm) -> str:
-    """Write a spec, and how tokens are held, as JSON."""
-    return json.dumps({**asdict(spec), "keywords": keywords}, ensure_ascii=False)
+def written(shape: Shape) -> str:
+    """Write a shape as JSON."""
+    more = {"keywords": shape.keywords, **({"partition": shape.partition} if shape.partition else {})}
+    return json.dumps({**asdict(shape.spec), **more}, ensure_ascii=False)
 
 
-def read(described: Mapping[str, Any]) -> tuple[CollectionSpec, KeywordForm] | None:
-    """Read a spec, and how tokens are held, from what Milvus says of a collection; None when it is not ours."""
+def read(described: Mapping[str, Any]) -> Shape | None:
+    """Read a shape from what Milvus says of a collection; None when it is not ours."""
     text = (described.get("properties") or {}).get(PROPERTY, "")
     description = str(described.get("description") or "")
     if not text and description.startswith(MARK):
@@ -195,7 +230,7 @@ def read(described: Mapping[str, Any]) -> tuple[CollectionSpec, KeywordForm] | N
     if not text:
         return None
     form = json.loads(text)
-    return spec_from_form(form), form["keywords"]
+    return Shape(spec_from_form(form), form["keywords"], form.get("partition", ""))
 
 
 def matrix(page: Sequence[Mapping[str, Any]]) -> Vectors:

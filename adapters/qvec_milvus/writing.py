@@ -1,13 +1,14 @@
-"""Writing documents in calls that Milvus takes, each on its way while the next is being made."""
+"""Writing rows in calls of bounded size, each on its way while the next is being made."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
+from functools import partial
 
-from qvec.types import CollectionSpec, Document
-from qvec_milvus import schema
-from qvec_milvus.connection import Connection, KeywordForm
+from qvec.types import Document
+from qvec_milvus.connection import Connection
+from qvec_milvus.schema import Row, Shape, add_keywords
 
 _BYTES = 32 * 2**20
 _AT_ONCE = 512
@@ -15,25 +16,21 @@ _AT_ONCE = 512
 
 
 def write(
-    connection: Connection,
-    spec: CollectionSpec,
-    documents: Sequence[Document],
-    rows: Sequence[schema.Row],
-    keywords: KeywordForm,
-    executor: Executor,
+    connection: Connection, name: str, shape: Shape, documents: Sequence[Document], rows: Sequence[Row], by: Executor
 ) -> None:
-    """Upsert rows in order; those of a server get their keywords here."""
+    """Write the rows of documents, in order; those for a server get their keywords here."""
     most = len(rows) if connection.is_lite else _AT_ONCE
     under_way: Future[object] | None = None
     with connection.use() as client:
+        send = partial(client.upsert, name, partition_name=shape.partition)
         try:
-            for part in _parts(documents, 4 * spec.dim + 1024, most):
-                some = list(rows[part])
+            for part in _parts(documents, 4 * shape.spec.dim + 1024, most):
+                some = rows[part]
                 if not connection.is_lite:
-                    schema.add_keywords(some, documents[part], keywords, spec.analyzer)
+                    add_keywords(some, documents[part], shape)
                 if under_way is not None:
                     under_way.result()
-                under_way = executor.submit(client.upsert, spec.name, some)
+                under_way = by.submit(send, some)
         finally:
             if under_way is not None:
                 wait([under_way])

@@ -18,7 +18,7 @@ from qvec.errors import TextTooLongError
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.swap_journal import SwapJournal
-from qvec.types import Document
+from qvec.types import Document, Passport
 
 _BATCH = 256
 
@@ -33,6 +33,7 @@ class Follower:
         source: the collection that is read.
         target: the one that is written.
         embedder: makes the target's vectors.
+        passport: of the target.
         spares_newer: leave alone what is not in the target as it was brought there.
     """
 
@@ -41,6 +42,7 @@ class Follower:
     source: str
     target: str
     embedder: Embedder
+    passport: Passport | None
     spares_newer: bool
 
     def run(self, progress: Callable[[CopyProgress], None] | None = None) -> int:
@@ -48,6 +50,7 @@ class Follower:
 
         Raises:
             MigrationError: a record is too long for the model.
+            PassportMismatchError: the target is another collection by now.
             QvecError: the database or the model failed; another pass goes on from there.
         """
         self.adapter.refresh(self.source)
@@ -80,7 +83,8 @@ class Follower:
             size = max(1, self.adapter.capabilities.write_batch)
             for start in range(0, len(kept), size):
                 some = kept[start : start + size]
-                self.adapter.upsert(self.target, [changed[at] for at in some], vectors[some])
+                chosen = [changed[at] for at in some]
+                self.adapter.upsert(self.target, chosen, vectors[some], passport=self.passport)
         self.journal.follow(digests)
         return len(changed)
 

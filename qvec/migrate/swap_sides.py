@@ -171,12 +171,14 @@ class _Records(Side):
 
     def follow(self, *, into_shadow: bool, progress: Told) -> int:
         source, target = (self.collection, self._job.shadow) if into_shadow else (self._job.shadow, self.collection)
+        passport = self.adapter.describe_collection(target).passport
         follower = Follower(
             adapter=self.adapter,
             journal=self._journal,
             source=source,
             target=target,
-            embedder=self._model_of(target),
+            embedder=self._model_of(passport),
+            passport=passport,
             spares_newer=not into_shadow,
         )
         return follower.run(progress)
@@ -199,8 +201,7 @@ class _Records(Side):
         self._journal.close()
         self._job.journal_path.unlink()
 
-    def _model_of(self, name: str) -> Embedder:
-        passport = self.adapter.describe_collection(name).passport
+    def _model_of(self, passport: Passport | None) -> Embedder:
         written = _written(passport)
         if written not in self._loaded:
             is_asked = written == self._journal.fact("new")
