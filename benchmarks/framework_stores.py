@@ -15,6 +15,7 @@ from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
+from pymilvus import MilvusClient
 
 from qvec.integrations.langchain import QvecVectorStore
 from qvec.integrations.langchain.embedder import LangChainEmbedder
@@ -65,7 +66,6 @@ class Store:
         rival: the store of ours that it is compared with; empty for ours.
         at_once: how many documents one `add_texts` can take; None for any number.
         finish: builds what the store does not build by itself.
-        settle: waits, before the queries, until its server has built what it builds by itself.
         added, ingest: seconds until `add_texts` came back, and until all was built.
         cpu: of this process; a server's is not in it.
     """
@@ -76,7 +76,6 @@ class Store:
     rival: str = ""
     at_once: int | None = None
     finish: Callable[[], None] = lambda: None
-    settle: Callable[[], None] = lambda: None
     added: float = 0.0
     ingest: float = 0.0
     cpu: float = 0.0
@@ -124,32 +123,35 @@ def milvus_lite(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
     """Exact, in Lite files of their own, which are flushed in the end."""
     yield _ours(str(embedded_uri("milvus", folder)), corpus, OURS, "flat")
     flat = {"index_type": "FLAT", "metric_type": "COSINE"}
-    yield _langchain_milvus(str(folder / "peer.db"), corpus, flat, "nothing more; exact", flush=True)
+    yield _langchain_milvus(str(folder / "peer.db"), corpus, flat, "nothing more; exact")
 
 
 def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
-    """By HNSW on one server, which indexes what it has sealed; its growing segments both search as they are."""
-    url = uri.replace("milvus://", "http://")
-    yield _ours(uri, corpus, OURS, "hnsw", settle=lambda: _wait_for_index(url, OURS))
+    """By HNSW on one server, which has indexed all before the first query."""
+    yield _ours(uri, corpus, OURS, "hnsw")
     params = {"M": HNSW.m, "efConstruction": HNSW.ef_construction}
     index = {"index_type": "HNSW", "metric_type": "COSINE", "params": params}
-    yield _langchain_milvus(url, corpus, index, "metadata; HNSW", flush=False)
+    yield _langchain_milvus(uri.replace("milvus://", "http://"), corpus, index, "metadata; HNSW")
 
 
-def _wait_for_index(url: str, name: str) -> None:
-    from pymilvus import MilvusClient
-
-    client = MilvusClient(url)
+def _index(client: MilvusClient, name: str) -> None:
+    """Have a server seal, index and load what it holds, as qvec does at the end of a load."""
+    client.flush(name)
     ended = time.monotonic() + _INDEX_SECONDS
-    while client.describe_index(name, "vector")["pending_index_rows"] and time.monotonic() < ended:
-        time.sleep(0.5)
-    client.close()
+    asked = False
+    while time.monotonic() < ended:
+        index = client.describe_index(name, "vector")
+        if index["indexed_rows"] >= index["total_rows"]:
+            if sum(segment.num_rows for segment in client.list_loaded_segments(name)) >= index["total_rows"]:
+                return
+            if not asked:
+                client.refresh_load(name, _async=True)
+                asked = True
+        time.sleep(0.2)
 
 
 @contextmanager
-def _langchain_milvus(
-    uri: str, corpus: Corpus, index: dict[str, object], keeps: str, *, flush: bool
-) -> Iterator[Store]:
+def _langchain_milvus(uri: str, corpus: Corpus, index: dict[str, object], keeps: str) -> Iterator[Store]:
     from langchain_milvus import Milvus
 
     store = Milvus(
@@ -157,12 +159,13 @@ def _langchain_milvus(
     )
 
     def finish() -> None:
-        if flush:
+        if uri.startswith("http"):
+            _index(store.client, _PEER)
+        else:
             store.client.flush(_PEER)
         store.client.query(_PEER, filter="", output_fields=["count(*)"], consistency_level="Strong")
 
-    settle = (lambda: None) if flush else (lambda: _wait_for_index(uri, _PEER))
-    yield Store("langchain-milvus", keeps, store, OURS, finish=finish, settle=settle)
+    yield Store("langchain-milvus", keeps, store, OURS, finish=finish)
     store.client.drop_collection(_PEER)
     store.client.close()
 
@@ -201,13 +204,11 @@ SCHEMES = {"milvus-server": "milvus", "elasticsearch": "elasticsearch"}
 
 
 @contextmanager
-def _ours(
-    uri: str, corpus: Corpus, name: str, kind: IndexKind, *, settle: Callable[[], None] = lambda: None
-) -> Iterator[Store]:
+def _ours(uri: str, corpus: Corpus, name: str, kind: IndexKind) -> Iterator[Store]:
     embedder = LangChainEmbedder(corpus.embeddings, dim=corpus.dim)
     collection = name.replace(", ", "_")
     store = QvecVectorStore.connect(uri, collection, embedding=embedder, index=IndexSpec(kind=kind))
     store.collection.drop(missing_ok=True)  # of a run that was ended
-    yield Store(name, f"{_WITH_KEYWORDS}; {'exact' if kind == 'flat' else 'HNSW'}", store, settle=settle)
+    yield Store(name, f"{_WITH_KEYWORDS}; {'exact' if kind == 'flat' else 'HNSW'}", store)
     store.collection.drop()
     store.close()

@@ -80,8 +80,6 @@ def measure(backend: str, corpus: Corpus, uri: str = "") -> list[Row]:
         for store in stores:
             fill(store, corpus)
             print(f"{backend}: {store.name} took in {len(corpus.ids)} in {store.ingest:.1f} s", flush=True)
-        for store in stores:
-            store.settle()
         for query in corpus.queries[:WARM_UP]:
             for store in stores:
                 store.store.similarity_search(query, k=K)

@@ -28,6 +28,7 @@ from qvec_milvus.connection import Connection, open_file, open_server
 from qvec_milvus.errors import MovedError
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
+from qvec_milvus.growing import index_growing
 from qvec_milvus.legs import READ_AT_ONCE, Found, Legs
 from qvec_milvus.reading import Reader
 from qvec_milvus.schema import Shape
@@ -126,8 +127,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             found = self._describe(client, spec.name)
             if found is None:
                 schema.create(self._connection, client, spec)
-                if made := self._describe(client, spec.name):
-                    self._shapes[spec.name] = made
+                self._shapes[spec.name] = self._look_up(spec.name)
             else:
                 check_existing(found.spec, spec, exist_ok=exist_ok)
 
@@ -182,11 +182,10 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             rows = schema.rows(documents, checked, shape)
             if self._connection.is_lite:
                 schema.add_keywords(rows, documents, shape)
-            tokens = sum(row.get("length", 0) for row in rows)
             ids, sources = [row.id for row in documents], [row.source for row in documents]
             self._connection.wrote(name, sources)
             try:
-                with self._totals.changing(name, ids, sources, tokens):
+                with self._totals.changing(name, ids, sources, sum(row.get("length", 0) for row in rows)):
                     write(self._connection, name, shape, documents, rows, self._second)
             except MovedError as exc:
                 now = self._look_up(name)
@@ -217,6 +216,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
                 client.flush(name)
         else:
             self._reader.settle(name)
+            index_growing(self._connection, self._reader, name)
         self._totals.settle(name)
 
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:

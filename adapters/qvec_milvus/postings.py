@@ -77,6 +77,11 @@ def in_terms(terms: Iterable[str]) -> str:
     return f"array_contains_any(facts, {[_LONG_TERM, *map(_numbers.__getitem__, terms)]})"
 
 
+def has_term(term: str) -> str:
+    """Write that a term is among a document's hashes; with `LONG`, that there are too many terms to hold."""
+    return f"array_contains(facts, {_LONG_TERM if term == LONG else _numbers[term]})"
+
+
 def has_length_bit(bit: int) -> str:
     """Write that a bit of the document's length is set."""
     return f"array_contains(facts, {-1 - bit})"
