@@ -6,6 +6,7 @@ index is built, and what was written can be read, and on Milvus Lite is in the f
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
+from pymilvus import MilvusClient
 
 from qvec.integrations.langchain import QvecVectorStore
 from qvec.integrations.langchain.embedder import LangChainEmbedder
@@ -25,6 +27,7 @@ OURS = "qvec"
 OURS_EXACT = "qvec, exact"
 _WITH_KEYWORDS = "metadata to filter by, digests, keywords"
 _PEER = "peer"
+_INDEX_SECONDS = 120
 Opened = AbstractContextManager["Store"]
 
 
@@ -120,21 +123,35 @@ def milvus_lite(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
     """Exact, in Lite files of their own, which are flushed in the end."""
     yield _ours(str(embedded_uri("milvus", folder)), corpus, OURS, "flat")
     flat = {"index_type": "FLAT", "metric_type": "COSINE"}
-    yield _langchain_milvus(str(folder / "peer.db"), corpus, flat, "nothing more; exact", flush=True)
+    yield _langchain_milvus(str(folder / "peer.db"), corpus, flat, "nothing more; exact")
 
 
 def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
-    """By HNSW on one server, whose growing segments both search as they are."""
+    """By HNSW on one server, which has indexed all before the first query."""
     yield _ours(uri, corpus, OURS, "hnsw")
     params = {"M": HNSW.m, "efConstruction": HNSW.ef_construction}
     index = {"index_type": "HNSW", "metric_type": "COSINE", "params": params}
-    yield _langchain_milvus(uri.replace("milvus://", "http://"), corpus, index, "metadata; HNSW", flush=False)
+    yield _langchain_milvus(uri.replace("milvus://", "http://"), corpus, index, "metadata; HNSW")
+
+
+def _index(client: MilvusClient, name: str) -> None:
+    """Have a server seal, index and load what it holds, as qvec does at the end of a load."""
+    client.flush(name)
+    ended = time.monotonic() + _INDEX_SECONDS
+    asked = False
+    while time.monotonic() < ended:
+        index = client.describe_index(name, "vector")
+        if index["indexed_rows"] >= index["total_rows"]:
+            if sum(segment.num_rows for segment in client.list_loaded_segments(name)) >= index["total_rows"]:
+                return
+            if not asked:
+                client.refresh_load(name, _async=True)
+                asked = True
+        time.sleep(0.2)
 
 
 @contextmanager
-def _langchain_milvus(
-    uri: str, corpus: Corpus, index: dict[str, object], keeps: str, *, flush: bool
-) -> Iterator[Store]:
+def _langchain_milvus(uri: str, corpus: Corpus, index: dict[str, object], keeps: str) -> Iterator[Store]:
     from langchain_milvus import Milvus
 
     store = Milvus(
@@ -142,7 +159,9 @@ def _langchain_milvus(
     )
 
     def finish() -> None:
-        if flush:
+        if uri.startswith("http"):
+            _index(store.client, _PEER)
+        else:
             store.client.flush(_PEER)
         store.client.query(_PEER, filter="", output_fields=["count(*)"], consistency_level="Strong")
 

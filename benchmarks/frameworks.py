@@ -9,6 +9,7 @@ numpy.
 from __future__ import annotations
 
 import argparse
+import gc
 import tempfile
 import time
 from contextlib import ExitStack
@@ -61,6 +62,9 @@ def prepare(count: int, dim: int, seed: int, queries: int) -> Corpus:
     metadatas: list[dict[str, object]] = [{"doc": key, "part": place % 100} for place, key in enumerate(ids)]
     asked = [f"query {number}" for number in range(queries)]
     vectors = dict(zip(texts + asked, [*data.vectors.tolist(), *data.queries.tolist()], strict=True))
+    # Python's collector would walk the vectors' millions of numbers again and again, on every store's time.
+    gc.collect()
+    gc.freeze()
     return Corpus(texts, metadatas, ids, asked, _nearest(data.vectors, data.queries), LookedUp(vectors), dim)
 
 

@@ -39,7 +39,7 @@ from qvec_milvus.writing import write
 Answer = TypeVar("Answer")
 _OPTIONS = frozenset({"token", "secure", "timeout"})
 _THREADS = 8
-"""So many searches of both legs run at the same time; further ones wait for a thread."""
+"""So many searches of both legs and writes run at the same time; further ones wait for a thread."""
 
 
 class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, Attachments):
@@ -127,6 +127,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             found = self._describe(client, spec.name)
             if found is None:
                 schema.create(self._connection, client, spec)
+                self._shapes[spec.name] = self._look_up(spec.name)
             else:
                 check_existing(found.spec, spec, exist_ok=exist_ok)
 
@@ -135,6 +136,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
         with self._connection.use() as client:
             self._shapes.pop(name, None)
             self._totals.forget(name)
+            self._connection.loading.discard(name)
             if self._describe(client, name) is not None:
                 naming.drop(client, name)
             elif not missing_ok:
@@ -160,6 +162,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             for name in (one, other):
                 self._shapes.pop(name, None)
                 self._totals.forget(name)
+                self._connection.loading.discard(name)
                 self._connection.wrote(name)
 
     def exchange_steps(self, one: str, other: str) -> list[str]:
@@ -169,7 +172,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
     def upsert(
         self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
     ) -> None:
-        """Write documents in calls of at most 32 MB."""
+        """Write documents in calls of at most 32 MB; all are checked before the first is written."""
         with self._turns:
             shape = self._known(name)
             check_held(shape.spec, passport)
@@ -177,12 +180,13 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             if not documents:
                 return
             rows = schema.rows(documents, checked, shape)
-            tokens = sum(int(str(row.get("length", 0))) for row in rows)
+            if self._connection.is_lite:
+                schema.add_keywords(rows, documents, shape)
             ids, sources = [row.id for row in documents], [row.source for row in documents]
             self._connection.wrote(name, sources)
             try:
-                with self._totals.changing(name, ids, sources, tokens), self._connection.use() as client:
-                    write(client, name, shape, documents, rows)
+                with self._totals.changing(name, ids, sources, sum(row.get("length", 0) for row in rows)):
+                    write(self._connection, name, shape, documents, rows, self._second)
             except MovedError as exc:
                 now = self._look_up(name)
                 if passport is not None:
@@ -227,7 +231,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
 
     def digests(self, name: str, sources: Sequence[str]) -> dict[str, str]:
         """Read the digests of all records of these sources."""
-        if self._totals.are_new(name, sources):
+        if self._totals.are_new(name, sources) or self._connection.is_new(name, sources):
             return {}
         found = self._among(name, "source", sources, ["id", "digest"])
         return {row["id"]: row["digest"] for row in found}

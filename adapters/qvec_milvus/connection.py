@@ -35,6 +35,7 @@ class Connection:
     version: str
     closed: bool = False
     unsettled: dict[str, set[str] | None] = field(default_factory=dict)
+    loading: set[str] = field(default_factory=set)
     grown: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -67,6 +68,38 @@ class Connection:
         held = self.unsettled.get(name, set())
         untouched = held is not None and (held.isdisjoint(sources) if sources is not None else not held)
         return "Bounded" if untouched else "Strong"
+
+    def load(self, name: str) -> None:
+        """Load a collection that was just made; a server takes seconds for that, and may be written to meanwhile."""
+        with self.use() as client:
+            if self.is_lite:
+                client.load_collection(name)
+            else:
+                client.load_collection(name, _async=True)
+                self.loading.add(name)
+
+    def is_new(self, name: str, sources: Sequence[str]) -> bool:
+        """Tell whether a collection that was made here, empty, is still being loaded, without records of these sources.
+
+        What others write in these seconds is not seen.
+        """
+        held = self.unsettled.get(name, set())
+        if name not in self.loading or held is None or not held.isdisjoint(sources):
+            return False
+        with self.use() as client:
+            state = client.get_load_state(name)["state"]
+        if state.name == "Loaded":
+            self.loading.discard(name)
+        return name in self.loading
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Any]:
+        """Give the client once a collection is loaded."""
+        with self.use() as client:
+            if name in self.loading:
+                client.load_collection(name)
+                self.loading.discard(name)
+            yield client
 
     def check_open(self) -> None:
         """Raise BackendConnectionError when it was closed."""

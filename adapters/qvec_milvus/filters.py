@@ -58,12 +58,12 @@ def _join(word: str, empty: str, parts: Sequence[str]) -> str:
     return f"({word.join(parts)})" if parts else f"({empty})"
 
 
-def _has(fact: str) -> str:
-    return f'array_contains(facts, "{fact}")'
+def _has(fact: int) -> str:
+    return f"array_contains(facts, {fact})"
 
 
-def _has_any(facts: Sequence[str]) -> str:
-    return f"array_contains_any(facts, {json.dumps(facts)})" if facts else f"({NOTHING})"
+def _has_any(facts: list[int]) -> str:
+    return f"array_contains_any(facts, {facts})" if facts else f"({NOTHING})"
 
 
 def _compare(filter: Compare) -> str:
@@ -85,7 +85,7 @@ def _compare(filter: Compare) -> str:
 def _in_order(path: Sequence[str], operator: str, value: Scalar) -> str:
     kind = "string" if isinstance(value, str) else "number"
     written = literal(value) if isinstance(value, str) else repr(value)
-    return f'({_has(is_kind(path, kind))} and {kind}s["{key(path)}"] {operator} {written})'
+    return f'({_has(is_kind(path, kind))} and values["{key(path, kind)}"] {operator} {written})'
 
 
 def _starts_with(path: Sequence[str], prefix: str) -> str:

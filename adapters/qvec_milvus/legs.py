@@ -67,7 +67,7 @@ class Legs:
         inner = {"hnsw": {"ef": ef or DEFAULT_EF}, "ivf": {"nprobe": ef or _DEFAULT_NPROBE}}.get(kind, {})
         fields = ["id"] if ids_alone else schema.READ
         loses_zeros = spec.metric is Metric.COSINE and not self._connection.is_lite
-        with self._connection.use():
+        with self._connection.reading(spec.name):
             answers = ranked(
                 self._connection,
                 spec.name,
@@ -112,7 +112,7 @@ class Legs:
         text = words(query_terms(query)) if spec.analyzer is None else query.strip()
         if not text:
             return Found()
-        with self._connection.use():
+        with self._connection.reading(spec.name):
             [rows] = ranked(
                 self._connection,
                 spec.name,

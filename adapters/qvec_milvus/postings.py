@@ -2,24 +2,23 @@
 
 `words` holds each token with its count, `` read:1 csv:2 ``. Milvus Lite finds a term in it with ``like``, which it runs
 over whole columns; its array functions go row by row and take ten times as long. Servers before 2.5 know ``like`` for
-prefixes only, so there `terms` holds the tokens' hashes and, as negative numbers, the bits of the document's length, so
-that a few counts give the sum of all lengths.
+prefixes only, so there the tokens' hashes stand among the document's facts and, as negative numbers, the bits of its
+length, so that a few counts give the sum of all lengths.
 
 What is too long for a field is marked, and so is among the candidates of every term: nothing is cut.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+
+from qvec_milvus.hashing import ARRAY, number_of
 
 LONG = "*"
 """Stands for the words that do not fit; a token is made of letters, digits and underscores."""
 
 MAX_WORDS = 65_535
-MAX_TERMS = 4096
 LENGTH_BITS = 20
 """Texts and titles of 65,535 bytes each have fewer than 2**20 tokens."""
 
@@ -40,13 +39,28 @@ def frequency(words: str, term: str) -> int:
     return int(words[at + len(mark) : words.index(" ", at + len(mark))]) if at >= 0 else 0
 
 
-def hashed(frequencies: Mapping[str, int]) -> list[int]:
-    """Write tokens as hashes, and the bits of their number."""
+class _Numbers(dict[str, int]):
+    """The hash of each token met so far; a dict answers without a line of Python."""
+
+    _MOST = 2**17
+
+    def __missing__(self, term: str) -> int:
+        if len(self) >= self._MOST:
+            self.clear()
+        number = self[term] = number_of(term)
+        return number
+
+
+_numbers = _Numbers()
+
+
+def hashed(frequencies: Mapping[str, int], *, room: int = ARRAY) -> list[int]:
+    """Write tokens as hashes, and the bits of their number; `room` is how many elements there may be."""
     length = sum(frequencies.values())
     bits = [-1 - bit for bit in range(LENGTH_BITS) if length >> bit & 1]
-    if len(frequencies) + LENGTH_BITS > MAX_TERMS:
+    if len(frequencies) + LENGTH_BITS > room:
         return [_LONG_TERM, *bits]
-    return [*sorted({_hash(term) for term in frequencies}), *bits]
+    return [*map(_numbers.__getitem__, frequencies), *bits]
 
 
 def in_words(terms: Iterable[str]) -> str:
@@ -60,19 +74,14 @@ def in_words(terms: Iterable[str]) -> str:
 
 def in_terms(terms: Iterable[str]) -> str:
     """Write that any of the terms may be among a document's hashes."""
-    return f"array_contains_any(terms, {[_LONG_TERM, *(_hash(term) for term in terms)]})"
+    return f"array_contains_any(facts, {[_LONG_TERM, *map(_numbers.__getitem__, terms)]})"
 
 
 def has_term(term: str) -> str:
     """Write that a term is among a document's hashes; with `LONG`, that there are too many terms to hold."""
-    return f"array_contains(terms, {_LONG_TERM if term == LONG else _hash(term)})"
+    return f"array_contains(facts, {_LONG_TERM if term == LONG else _numbers[term]})"
 
 
 def has_length_bit(bit: int) -> str:
     """Write that a bit of the document's length is set."""
-    return f"array_contains(terms, {-1 - bit})"
-
-
-@lru_cache(maxsize=2**16)
-def _hash(term: str) -> int:
-    return 1 + (int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest()) >> 2)
+    return f"array_contains(facts, {-1 - bit})"

@@ -35,7 +35,7 @@ class Reader:
             raise
 
     def _count(self, name: str, expression: str, level: str) -> int:
-        with self._connection.use() as client:
+        with self._connection.reading(name) as client:
             found = client.query(name, filter=expression, output_fields=["count(*)"], consistency_level=level)
         return int(found[0]["count(*)"])
 
@@ -54,7 +54,7 @@ class Reader:
         2.3, and on Lite 3.2 makes gRPC log a traceback.
         """
         limit = None if self._connection.is_lite else at_once
-        with self._connection.use() as client:
+        with self._connection.reading(name) as client:
             found = client.query(
                 name,
                 filter=expression or EVERYTHING,
@@ -88,7 +88,7 @@ class Reader:
                 walk = self._walk(name, f"({wanted}) and {key} > {literal(last)}", fields, size)
 
     def _walk(self, name: str, expression: str, fields: list[str], size: int) -> Any:
-        with self._connection.use() as client:
+        with self._connection.reading(name) as client:
             return client.query_iterator(
                 name,
                 batch_size=size,

@@ -16,9 +16,12 @@ from qvec.specs import passport_mark, spec_from_form
 from qvec.types import CollectionSpec, Document, Metric, Vectors
 from qvec_milvus.analyzers import cutter
 from qvec_milvus.connection import Connection, KeywordForm
-from qvec_milvus.facts import MAX_FACTS, facts_of
+from qvec_milvus.facts import ZERO_VECTOR, Facts, facts_of
+from qvec_milvus.hashing import ARRAY
 from qvec_milvus.keywords import words
-from qvec_milvus.postings import MAX_TERMS, counted, hashed
+from qvec_milvus.postings import counted, hashed
+
+Row = dict[str, Any]
 
 _write_json = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -33,7 +36,7 @@ MAX_BYTES = 65_535
 
 METRICS = {Metric.COSINE: "COSINE", Metric.DOT: "IP", Metric.L2: "L2"}
 _INDEXES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT"}
-HAS_ZERO_VECTOR = 'array_contains(facts, "zero vector")'
+HAS_ZERO_VECTOR = f"array_contains(facts, {ZERO_VECTOR})"
 _LEXICAL_TEXT = 15_000
 """Keywords take up to 4.3 times the bytes of their text (a run such as ``a1b2c3``), and have the limit of 65,535."""
 
@@ -57,7 +60,7 @@ class Shape:
 
 
 def create(connection: Connection, client: Any, spec: CollectionSpec) -> None:
-    """Make a collection with its indexes, and load it."""
+    """Make a collection with its indexes, and have it loaded."""
     kind = spec.index.kind if spec.index.kind != "auto" else connection.auto_kind
     partition = "" if connection.is_lite else f"model_{passport_mark(spec.passport)}"
     shape = Shape(spec, connection.keywords, partition)
@@ -73,7 +76,7 @@ def create(connection: Connection, client: Any, spec: CollectionSpec) -> None:
     client.create_index(
         spec.name, indexes(client, spec, kind, connection.keywords, is_lite=connection.is_lite), sync=False
     )
-    client.load_collection(spec.name)
+    connection.load(spec.name)
 
 
 def max_text(keywords: KeywordForm) -> int:
@@ -91,15 +94,12 @@ def schema(driver: Any, client: Any, shape: Shape) -> Any:
     found.add_field("digest", kinds.VARCHAR, max_length=1024)
     found.add_field("text", kinds.VARCHAR, max_length=MAX_BYTES)
     found.add_field("metadata", kinds.VARCHAR, max_length=MAX_BYTES)
-    found.add_field("facts", kinds.ARRAY, element_type=kinds.VARCHAR, max_capacity=MAX_FACTS, max_length=32)
-    found.add_field("numbers", kinds.JSON)
-    found.add_field("strings", kinds.JSON)
+    found.add_field("facts", kinds.ARRAY, element_type=kinds.INT64, max_capacity=ARRAY)
+    found.add_field("values", kinds.JSON)
     found.add_field("vector", kinds.FLOAT_VECTOR, dim=spec.dim)
     if keywords != "function":
         found.add_field("words", kinds.VARCHAR, max_length=MAX_BYTES)
         found.add_field("length", kinds.INT64)
-        if keywords == "terms":
-            found.add_field("terms", kinds.ARRAY, element_type=kinds.INT64, max_capacity=MAX_TERMS)
     else:
         found.add_field(
             "tokens",
@@ -140,71 +140,74 @@ def indexes(client: Any, spec: CollectionSpec, kind: str, keywords: KeywordForm,
     return found
 
 
-def rows(documents: Sequence[Document], vectors: Vectors, shape: Shape) -> list[dict[str, object]]:
-    """Write documents as Milvus' rows.
+def rows(documents: Sequence[Document], vectors: Vectors, shape: Shape) -> list[Row]:
+    """Write documents as Milvus' rows, to which `add_keywords` adds what takes longest.
 
     Raises:
         InvalidInputError: something is longer than Milvus holds; nothing is cut.
     """
     points: list[bool] = np.any(vectors, axis=1).tolist()
-    limit = max_text(shape.keywords)
-    return [
-        _row(document, vector, _kept_keywords(document, shape), is_zero=not some, max_text=limit)
-        for document, vector, some in zip(documents, vectors, points, strict=True)
-    ]
+    longest = max_text(shape.keywords)
+    found = []
+    for document, vector, is_point in zip(documents, vectors, points, strict=True):
+        row = _row(document, vector, facts_of(document.id, document.metadata), longest)
+        if not is_point:
+            row["facts"].append(ZERO_VECTOR)
+        if shape.keywords == "function" and len(document.searchable_text) * 4 > _LEXICAL_TEXT:
+            _check_size(document, "keywords", _tokens(document, shape), MAX_BYTES)
+        found.append(row)
+    return found
+
+
+def add_keywords(rows: Sequence[Row], documents: Sequence[Document], shape: Shape) -> None:
+    """Add the keywords of documents to their rows."""
+    for row, document in zip(rows, documents, strict=True):
+        if shape.keywords == "function":
+            row["tokens"] = Whole(_tokens(document, shape))
+            continue
+        frequencies = Counter(cutter(shape.spec.analyzer)(document.searchable_text))
+        row["words"] = Whole(counted(frequencies))
+        row["length"] = sum(frequencies.values())
+        if shape.keywords == "terms":
+            row["facts"] += hashed(frequencies, room=ARRAY - len(row["facts"]))
 
 
 class Whole(str):
-    """A string that pymilvus checks as one: 3.0 looks at each character of a row's string, as if it were an array's."""
+    """A string that pymilvus leaves alone: 3.0 checks each character of a row's string, as if it were an array's."""
 
     __slots__ = ()
 
     def __iter__(self) -> Iterator[str]:
-        return iter((str(self),))
+        return iter(())
 
 
-def _row(
-    document: Document, vector: Vectors, kept: Mapping[str, object], *, is_zero: bool, max_text: int
-) -> dict[str, object]:
-    facts = facts_of(document.id, document.metadata)
-    metadata = _write_json(document.metadata)
-    if is_zero:
-        facts.hashes.add("zero vector")
-    strings = _write_json(facts.strings)
-    for what, text, limit in (
-        ("text", document.text, max_text),
-        ("metadata", metadata, MAX_BYTES),
-        ("metadata", strings, MAX_BYTES),
-        ("keywords", str(kept.get("tokens", "")), MAX_BYTES),
-    ):
-        if len(text) * 4 > limit and len(text.encode()) > limit:
-            size = len(text.encode())
-            raise InvalidInputError(
-                f"document {document.id!r}: its {what} takes {size} bytes; Milvus holds {limit}: chunk it"
-            )
+def _row(document: Document, vector: Vectors, facts: Facts, longest: int) -> Row:
+    metadata, values = _write_json(document.metadata), _write_json(facts.values)
+    _check_size(document, "text", document.text, longest)
+    _check_size(document, "metadata", metadata, MAX_BYTES)
+    _check_size(document, "metadata", values, MAX_BYTES)
     return {
         "id": Whole(document.id),
         "source": Whole(document.source),
         "digest": Whole(document.digest),
         "text": Whole(document.text),
         "metadata": Whole(metadata),
-        "facts": sorted(facts.hashes),
-        "numbers": _write_json(facts.numbers),
-        "strings": strings,
+        "facts": list(facts.hashes),
+        "values": values,
         "vector": vector,
-        **kept,
     }
 
 
-def _kept_keywords(document: Document, shape: Shape) -> dict[str, object]:
-    text, keywords, analyzer = document.searchable_text, shape.keywords, shape.spec.analyzer
-    if keywords == "function":
-        return {"tokens": Whole(words(tokens(text)) if analyzer is None else text)}
-    frequencies = Counter(cutter(analyzer)(text))
-    kept: dict[str, object] = {"words": Whole(counted(frequencies)), "length": sum(frequencies.values())}
-    if keywords == "terms":
-        kept["terms"] = hashed(frequencies)
-    return kept
+def _tokens(document: Document, shape: Shape) -> str:
+    text = document.searchable_text
+    return words(tokens(text)) if shape.spec.analyzer is None else text
+
+
+def _check_size(document: Document, what: str, text: str, limit: int) -> None:
+    if len(text) * 4 > limit and len(text.encode()) > limit:
+        raise InvalidInputError(
+            f"document {document.id!r}: its {what} takes {len(text.encode())} bytes; Milvus holds {limit}: chunk it"
+        )
 
 
 def document(row: Mapping[str, Any]) -> Document:

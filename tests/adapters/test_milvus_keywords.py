@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qvec_milvus.postings import LONG, MAX_TERMS, counted, frequency, hashed
+from qvec_milvus.hashing import ARRAY
+from qvec_milvus.postings import LONG, counted, frequency, hashed
 
 from qvec.adapter import Adapter
 from qvec.filters import Compare, Filter, Op
@@ -138,6 +139,6 @@ def test_the_bits_of_a_length_add_up_to_it() -> None:
 
 
 def test_more_terms_than_an_array_takes_are_marked() -> None:
-    many = hashed({f"t{i}": 1 for i in range(MAX_TERMS)})
+    many = hashed({f"t{i}": 1 for i in range(ARRAY)})
     assert many[0] == 0
     assert len(many) < 30

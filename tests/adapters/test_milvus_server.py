@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
+from qvec.adapter import Adapter
 from qvec.registry import open_adapter
 from qvec.testing import AdapterSuite
 from qvec.testing.base import fresh_name
@@ -21,6 +24,52 @@ class TestServer(AdapterSuite):
     @classmethod
     def adapter_uri(cls) -> str:
         return milvus_uri()
+
+
+@pytest.fixture
+def server() -> Iterator[Adapter]:
+    adapter = open_adapter(milvus_uri())
+    yield adapter
+    adapter.close()
+
+
+@pytest.fixture
+def fresh(server: Adapter) -> Iterator[str]:
+    name = fresh_name()
+    server.create_collection(CollectionSpec(name, 4))
+    yield name
+    server.drop_collection(name)
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_what_is_written_before_a_new_collection_is_loaded_is_read_back_at_once(server: Adapter, fresh: str) -> None:
+    server.upsert(fresh, [Document("a", "one", digest="1")], np.ones((1, 4), np.float32))
+    assert server.digests(fresh, ["a"]) == {"a": "1"}
+    assert server.count(fresh) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_a_new_collection_holds_nothing_of_other_sources_while_it_is_loaded(server: Adapter, fresh: str) -> None:
+    server.upsert(fresh, [Document("a", "one", digest="1")], np.ones((1, 4), np.float32))
+    assert server.digests(fresh, ["b"]) == {}
+    server.refresh(fresh)
+    assert server.digests(fresh, ["a", "b"]) == {"a": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_documents_sent_in_several_calls_all_arrive_once(server: Adapter, fresh: str) -> None:
+    documents = [Document(f"d{place}", f"text {place}") for place in range(1300)]
+    vectors = np.random.default_rng(0).standard_normal((1300, 4)).astype(np.float32)
+    for _ in range(2):
+        server.upsert(fresh, documents, vectors)
+    server.refresh(fresh)
+    assert server.count(fresh) == 1300
+    assert server.get(fresh, ["d0", "d511", "d512", "d1299"]) == [documents[place] for place in (0, 511, 512, 1299)]
+    [hits] = server.search_lexical(fresh, ["1299"], k=3)
+    assert [hit.id for hit in hits] == ["d1299"]
 
 
 @pytest.mark.slow
