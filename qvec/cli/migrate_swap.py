@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from qvec.cli.migrate_options import Progress, tell
+from qvec.cli.migrate_options import tell
+from qvec.cli.migrate_progress import by_batches
 from qvec.cli.options import model_options
-from qvec.cli.stopping import by_batches
 
 if TYPE_CHECKING:
     from qvec.migrate import SwapReport
@@ -55,10 +55,10 @@ def swap(
         api.end_swap(job)
         tell({"collection": collection, "ended": True}, [f"dropped {job.shadow}"], as_json=as_json)
         return
-    if chosen == "back":
-        report = api.roll_back(job)
-    else:
-        with by_batches(Progress(as_json=as_json)) as progress:
+    with by_batches(as_json=as_json) as progress:
+        if chosen == "back":
+            report = api.roll_back(job, progress=progress)
+        else:
             report = api.swap(job, switch=chosen == "switch", progress=progress)
     tell(asdict(report), [_line(collection, report)], as_json=as_json)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import click
-
-Told = TypeVar("Told")
 
 
 @contextmanager
@@ -22,7 +20,9 @@ def stopping() -> Iterator[threading.Event]:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
-        click.echo("qvec: stops after this batch; once more stops at once", err=True)
+        # On a terminal the cursor stands behind the line of the progress, or behind ^C.
+        line = "\r\x1b[K" if sys.stderr.isatty() else ""
+        click.echo(f"{line}qvec: stops after this batch; once more stops at once", err=True)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -30,16 +30,3 @@ def stopping() -> Iterator[threading.Event]:
     finally:
         for number, known in before.items():
             signal.signal(number, known)
-
-
-@contextmanager
-def by_batches(progress: Callable[[Told], None]) -> Iterator[Callable[[Told], None]]:
-    """Wrap what is called after each batch, so that a signal ends the work there."""
-    with stopping() as event:
-
-        def told(state: Told) -> None:
-            progress(state)
-            if event.is_set():
-                raise KeyboardInterrupt
-
-        yield told

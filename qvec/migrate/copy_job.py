@@ -20,10 +20,15 @@ JOURNALS = Path(".qvec") / "migrate"
 
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
-    """How far a copy is, in rows; `total` is None where the source cannot tell."""
+    """How far a copy is, in rows; `total` is None where the source cannot tell.
+
+    Attributes:
+        step: what is done to the rows, where they are read more than once.
+    """
 
     read: int
     total: int | None
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)

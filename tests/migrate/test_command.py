@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import qvec
 from qvec.cli.app import cli
-from qvec.cli.migrate_options import Progress
+from qvec.cli.migrate_progress import Progress
 from qvec.migrate import CopyProgress
 from tests.migrate.collections import make
 from tests.migrate.postgres import psycopg
@@ -138,7 +138,14 @@ def test_progress_is_told_with_rate_and_time_left(as_json: bool) -> None:
         progress(CopyProgress(read, 500))
     first, second = told.getvalue().splitlines()
     if as_json:
-        event = {"event": "progress", "read": 400, "total": 500, "rows_per_second": 10.0, "seconds_left": 10.0}
+        event = {
+            "event": "progress",
+            "step": "",
+            "read": 400,
+            "total": 500,
+            "rows_per_second": 10.0,
+            "seconds_left": 10.0,
+        }
         assert (json.loads(first)["seconds_left"], json.loads(second)) == (80.0, event)
     else:
         assert (first, second) == ("100 of 500 rows  5/s  80 s left", "400 of 500 rows  10/s  10 s left")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ import qvec
 from qvec.errors import CollectionError, PassportMismatchError
 from qvec.migrate import (
     Attached,
+    CopyProgress,
     MigrationError,
     SwapJob,
+    SwapReport,
     attach,
     end_swap,
     plan_swap,
@@ -222,6 +224,42 @@ def test_a_run_whose_collection_is_exchanged_as_it_writes_is_told_and_not_its_do
         run(adapter, "books", load_embedder("hashing"), [{"id": "r1", "text": "other words"}])
     adapter.close()
     assert state(uri.reveal())[1]["r1"] == ROWS[1]["text"]
+
+
+class BreakingOff:
+    """Breaks a job off after so many batches."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+        self.step = ""
+
+    def __call__(self, state: CopyProgress) -> None:
+        self.step = state.step
+        if not self.batches:
+            raise KeyboardInterrupt
+        self.batches -= 1
+
+
+def broken_off(work: Callable[..., SwapReport], job: SwapJob) -> list[str]:
+    """Break a swap or its way back off one batch later each time, until it comes to its end; name the steps."""
+    steps: list[str] = []
+    while True:
+        progress = BreakingOff(len(steps))
+        try:
+            work(job, progress=progress)
+        except KeyboardInterrupt:
+            steps.append(progress.step)
+        else:
+            return steps
+
+
+def test_a_swap_and_its_way_back_go_on_wherever_they_are_broken_off(tmp_path: Path) -> None:
+    address = embedded_uri("faiss", tmp_path / "db").reveal()
+    qvec.index("books", ROWS, backend=address, model="hashing")
+    assert "searched for the recall" in broken_off(swap, swap_job(address, tmp_path))
+    assert state(address) == (64, {row["id"]: row["text"] for row in ROWS}, True)
+    assert len(broken_off(roll_back, swap_job(address, tmp_path))) >= 2
+    assert state(address) == (256, {row["id"]: row["text"] for row in ROWS}, True)
 
 
 CHILD = """
