@@ -13,6 +13,7 @@ from qvec.adapter import Adapter, SupportsExchange
 from qvec.checks import check_name
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, UnsupportedError
+from qvec.long_text import settle_policy
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.following import Follower
@@ -184,6 +185,7 @@ class _Records(Side):
             source=source,
             target=target,
             embedder=self._model_of(target),
+            long_text=settle_policy(None, self._live),
             spares_newer=not into_shadow,
         )
         return follower.run(progress)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import qvec
+from qvec.embedders.hashing import HashingEmbedder
 from qvec.errors import CollectionError, PassportMismatchError
 from qvec.migrate import (
     Attached,
@@ -224,6 +225,29 @@ def test_a_run_whose_collection_is_exchanged_as_it_writes_is_told_and_not_its_do
         run(adapter, "books", load_embedder("hashing"), [{"id": "r1", "text": "other words"}])
     adapter.close()
     assert state(uri.reveal())[1]["r1"] == ROWS[1]["text"]
+
+
+LONG = [*ROWS[:20], {"id": "long", "text": " ".join(f"word{number}" for number in range(60))}]
+NARROW = HashingEmbedder(dim=64, max_tokens=20)
+
+
+@pytest.mark.parametrize("policy", ["truncate", "pool"])
+def test_long_records_are_treated_as_the_collection_treats_them(policy: str, tmp_path: Path) -> None:
+    address = embedded_uri("faiss", tmp_path / "db").reveal()
+    qvec.index("books", LONG, backend=address, embedder=HashingEmbedder(max_tokens=40), long_text=policy)
+    assert swap(SwapJob(url=address, collection="books", journal=tmp_path / "j", embedder=NARROW)).is_switched
+    qvec.index("new", LONG, backend=address, embedder=NARROW, long_text=policy)
+    adapter = open_adapter(address)
+    swapped, indexed = (adapter.get_vectors(name, ["long"])["long"] for name in ("books", "new"))
+    adapter.close()
+    np.testing.assert_allclose(swapped, indexed, atol=1e-6)
+
+
+def test_parts_that_a_narrower_model_cannot_take_are_refused(tmp_path: Path) -> None:
+    address = embedded_uri("faiss", tmp_path / "db").reveal()
+    qvec.index("books", LONG, backend=address, embedder=HashingEmbedder(max_tokens=40), long_text="chunk")
+    with pytest.raises(MigrationError, match="cut for a model with a wider window"):
+        swap(SwapJob(url=address, collection="books", journal=tmp_path / "j", embedder=NARROW))
 
 
 class BreakingOff:
