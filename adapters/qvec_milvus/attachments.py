@@ -65,11 +65,14 @@ class Attachments(SupportsAttach):
         self, index: str, form: AttachForm, *, size: int, ids: Sequence[str] | None = None, vectors: bool = False
     ) -> Iterator[list[AttachRow]]:
         """Read all rows in the first pass, in later ones those that the twin has otherwise."""
-        filling = self._filling(index)
+        twin = self._twin(index)
+        filling = Filling(self._connection, twin)
         if ids is not None:
             return iter([filling.among(ids)])
-        current = self._passes.get(index, Pass())
-        return filling.rows(size, vectors=vectors) if current.number == 1 else filling.differing(size)
+        is_first = self._passes.get(index, Pass()).number == 1 and not twin.is_switched
+        return (
+            filling.rows(size, vectors=vectors) if vectors or is_first or twin.is_settled else filling.differing(size)
+        )
 
     def attach_vectors(
         self, index: str, form: AttachForm, rows: Sequence[AttachRow], digests: Sequence[str], vectors: Vectors
@@ -96,7 +99,8 @@ class Attachments(SupportsAttach):
         Filling(self._connection, twin).drop_extra()
         if twin.is_switched:
             twins.settle(self._connection, twin)
-            return False
+            # A run before this one was broken off after the exchange: the twin's own rows were not read as yet.
+            return done.number == 1
         twins.switch(self._connection, twin)
         return True
 

@@ -42,6 +42,13 @@ def row(number: int, key: str = "number", text: str = "") -> dict[str, object]:
     }
 
 
+def content(client: Any, name: str) -> dict[object, object]:
+    """All that the other program sees of its rows."""
+    fields = [field["name"] for field in client.describe_collection(name)["fields"] if "qvec" not in field["name"]]
+    found = client.query(name, filter="body like '%'", output_fields=[*fields, "free"], limit=1000)
+    return {each["pk"]: {key: str(each[key]) for key in sorted(each) if "qvec" not in key} for each in found}
+
+
 @contextmanager
 def lite_client(address: str) -> Iterator[Any]:
     """Another program's connection to a Lite file, which no other process opens while this one serves it."""
