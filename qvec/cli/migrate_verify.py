@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from qvec.cli.migrate_options import carry_options, copy_job, field_options, source_options, tell
+from qvec.cli.migrate_progress import by_batches
 from qvec.cli.options import database_options, model_options, write_json
+from qvec.cli.progress import clear_line
 
 if TYPE_CHECKING:
     from qvec.migrate import Attached, CopyJob, Difference, VerifyReport
@@ -43,10 +45,12 @@ def verify(
     from qvec import migrate as api
 
     def told(difference: Difference) -> None:
+        clear_line()
         tell(asdict(difference), [f"{difference.kind}: {difference.id}: {difference.what}"], as_json=as_json)
 
     job = _job(source, collection, model=model, dim=dim, journal=journal, backend=backend)
-    report = api.verify(job, told=told)
+    with by_batches(as_json=as_json) as progress:
+        report = api.verify(job, told=told, progress=progress)
     if as_json:
         facts = {name: getattr(report, name) for name in ("rows", "failed", "records", "sampled", "counts")}
         write_json({**facts, "is_same": report.is_same})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
+
+from qvec.cli.progress import clear_line
 
 
 @contextmanager
@@ -20,9 +21,8 @@ def stopping() -> Iterator[threading.Event]:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
-        # On a terminal the cursor stands behind the line of the progress, or behind ^C.
-        line = "\r\x1b[K" if sys.stderr.isatty() else ""
-        click.echo(f"{line}qvec: stops after this batch; once more stops at once", err=True)
+        clear_line()
+        click.echo("qvec: stops after this batch; once more stops at once", err=True)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from qvec.embedder import Embedder
-from qvec.migrate.copy_job import CopyJob
+from qvec.migrate.copy_job import CopyJob, CopyProgress
 from qvec.migrate.copy_verify import verify_copy
 from qvec.migrate.copying import plan_undo_copy, undo_copy
 from qvec.migrate.index_attach import detach_index, plan_detach_index, verify_index
@@ -39,7 +39,12 @@ class Attached:
 Job: TypeAlias = CopyJob | Attached
 
 
-def verify(job: Job, *, told: Callable[[Difference], None] | None = None) -> VerifyReport:
+def verify(
+    job: Job,
+    *,
+    told: Callable[[Difference], None] | None = None,
+    progress: Callable[[CopyProgress], None] | None = None,
+) -> VerifyReport:
     """Compare the target of a migration with its source as it is now, in constant memory.
 
     Every row's text (and metadata, in a copy) is compared with what is searched, both key sets, and the vectors of a
@@ -48,6 +53,7 @@ def verify(job: Job, *, told: Callable[[Difference], None] | None = None) -> Ver
     Args:
         job: the copy as it was given to `copy`, or what was attached.
         told: called with each difference.
+        progress: called after each batch.
 
     Raises:
         MigrationError: the target of the copy is not there.
@@ -55,10 +61,10 @@ def verify(job: Job, *, told: Callable[[Difference], None] | None = None) -> Ver
         QvecError: a database or the model failed.
     """
     if isinstance(job, CopyJob):
-        return verify_copy(job, told=told)
+        return verify_copy(job, told=told, progress=progress)
     if job.is_index:
-        return verify_index(job.url, job.collection, embedder=job.embedder, told=told)
-    return verify_attached(job.url, job.collection, embedder=job.embedder, told=told)
+        return verify_index(job.url, job.collection, embedder=job.embedder, told=told, progress=progress)
+    return verify_attached(job.url, job.collection, embedder=job.embedder, told=told, progress=progress)
 
 
 def undo(job: Job) -> list[str]:

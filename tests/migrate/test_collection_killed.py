@@ -79,6 +79,12 @@ def test_an_attach_killed_at_any_point_is_finished_by_the_next(count: int, untou
     assert hits >= count // 4
 
 
+def test_a_file_that_is_opened_anew_is_verified(attached: Path, tmp_path: Path) -> None:
+    address = copied(attached, tmp_path)
+    with lite_client(address):
+        assert verify(Attached(url=address, collection=NAME)).counts == {"missing": 1}
+
+
 @pytest.mark.parametrize("count", [FEW, pytest.param(POINTS, marks=pytest.mark.slow)])
 def test_an_undo_killed_at_any_point_is_finished_by_the_next(count: int, attached: Path, tmp_path: Path) -> None:
     hits = 0

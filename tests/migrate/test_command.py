@@ -117,8 +117,9 @@ def test_a_collection_of_another_program_is_attached_by_its_own_name(run: Callab
     found = run(*attach, "--json")
     assert json.loads(found.stdout)["embedded"] == 30
     event = json.loads(found.stderr.splitlines()[0])
-    assert (event["event"], event["read"], event["total"]) == ("progress", 30, None)
+    assert (event["event"], event["read"], event["total"]) == ("progress", 30, 30)
     verified = run("verify", "milvus:.qvec/milvus.db", "--collection", "articles")
+    assert verified.stdout.endswith("30 records and 30 vectors compared: all the same\n")
     assert (verified.exit_code, verified.stderr) == (0, "")
     asked = ["article 7 about topic0", "--backend", "milvus", "--collection", "articles", "--where", "lang = 'en'"]
     hits = json.loads(CliRunner().invoke(cli, ["search", *asked, "--json"]).stdout)["hits"]
