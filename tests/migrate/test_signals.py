@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import qvec
-from qvec.migrate import Attached, CopyJob, IndexJob, SwapJob, attach, attach_index, copy, swap, verify
+from qvec.migrate import Attached, CopyJob, CopyProgress, IndexJob, SwapJob, attach, attach_index, copy, swap, verify
 from qvec.registry import embedded_uri
 from tests.migrate.collections import lite_client
 from tests.migrate.collections import make as make_collection
@@ -81,9 +81,10 @@ def test_a_copy_stops_after_the_batch(tmp_path: Path) -> None:
     code, _ = stopped_at(start(*arguments, folder=tmp_path), 2, signal.SIGINT)
     assert code == 130
     chosen = CopyJob(source=str(tmp_path / "rows.jsonl"), target=target, collection="rows", journal=tmp_path / "state")
-    read: list[int] = []
-    report = copy(chosen, progress=lambda state: read.append(state.read))
-    assert (report.documents, read[-1]) == (2000, 2000 - 2 * 512)
+    told: list[CopyProgress] = []
+    assert copy(chosen, progress=told.append).documents == 2000
+    left = 2000 - 2 * 512
+    assert [(state.read, state.total) for state in told if not state.step] == [(512, left), (left, left)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
