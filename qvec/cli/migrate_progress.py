@@ -48,7 +48,7 @@ class Progress:
             self._began = self._called
         self._pass, self._called = (progress.step, progress.read), now
         is_first = self._as_json and not self._shown
-        if not is_first and now - self._told < self._every:
+        if not is_first and not _is_event(progress) and now - self._told < self._every:
             return
         self._told, self._shown = now, True
         line = self._line(progress, progress.read / max(now - self._began, 1e-9))
@@ -60,6 +60,8 @@ class Progress:
         if self._as_json:
             facts = {"event": "progress", "step": progress.step, "read": progress.read, "total": progress.total}
             return json.dumps({**facts, "rows_per_second": rate, "seconds_left": left})
+        if _is_event(progress):
+            return progress.step
         rows = f"{progress.read:,} rows" if left is None else f"{progress.read:,} of {progress.total:,} rows"
         said = f"{rows} {progress.step}".rstrip()
         return f"{said}  {rate:,.0f}/s" + ("" if left is None else f"  {_span(left)} left")
@@ -86,6 +88,11 @@ def by_batches(*, as_json: bool) -> Iterator[Callable[[CopyProgress], None]]:
             yield told
         finally:
             progress.end()
+
+
+def _is_event(progress: CopyProgress) -> bool:
+    """Tell whether a step has begun that reads no rows."""
+    return not progress.read and progress.total is None
 
 
 def _span(seconds: float) -> str:
