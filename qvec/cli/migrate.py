@@ -15,6 +15,7 @@ from qvec.cli.migrate_options import (
     chosen_fields,
     chosen_source,
     copy_job,
+    ended,
     field_options,
     settings_of,
     source_options,
@@ -211,7 +212,7 @@ def attach(
     )
     if dry_run:
         statements = api.plan_attach(job)
-        tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
+        tell({"dry_run": True, "statements": statements}, ended(statements), as_json=as_json)
         return
     with by_batches(as_json=as_json) as progress:
         report = api.attach(job, progress=progress)
@@ -235,7 +236,7 @@ def detach(url: str, collection: str, dry_run: bool, as_json: bool) -> None:
     attached = api.Attached(url=url, collection=collection)
     if dry_run:
         statements = api.plan_undo(attached)
-        tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
+        tell({"dry_run": True, "statements": statements}, ended(statements), as_json=as_json)
         return
     api.undo(attached)
     tell({"collection": collection, "detached": True}, [f"detached {collection}"], as_json=as_json)

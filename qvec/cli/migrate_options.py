@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SHOWN = 10
 _KEPT = "qvec.cli.migrate"
+_SQL = (
+    "ALTER ", "ANALYZE ", "BEGIN", "COMMIT", "COPY ", "CREATE ", "DELETE FROM ", "DROP ", "INSERT ", "SELECT ", "SET ",
+    "UPDATE ", "WITH ",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,11 @@ def tell(facts: object, lines: Iterable[str], *, as_json: bool) -> None:
         return
     for line in lines:
         click.echo(line)
+
+
+def ended(steps: Iterable[str]) -> list[str]:
+    """End those steps that are SQL as psql wants them; the others are requests and words."""
+    return [f"{step};" if step.startswith(_SQL) else step for step in steps]
 
 
 def tell_errors(errors: Sequence[tuple[str, str]], failed: int, *, as_json: bool) -> None:

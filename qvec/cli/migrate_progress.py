@@ -64,7 +64,7 @@ class Progress:
             return progress.step
         rows = f"{progress.read:,} rows" if left is None else f"{progress.read:,} of {progress.total:,} rows"
         said = f"{rows} {progress.step}".rstrip()
-        return f"{said}  {rate:,.0f}/s" + ("" if left is None else f"  {_span(left)} left")
+        return f"{said}  {rate:,.0f}/s" + ("" if left is None else f"  {span(left)} left")
 
     def end(self) -> None:
         """Clear the terminal's line."""
@@ -95,7 +95,8 @@ def _is_event(progress: CopyProgress) -> bool:
     return not progress.read and progress.total is None
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Write a time in seconds, minutes or hours, whichever says it best."""
     if seconds < 2 * _MINUTE:
         return f"{seconds:,.0f} s"
     return f"{seconds / _MINUTE:,.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:,.1f} h"

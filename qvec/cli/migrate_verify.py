@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.migrate_options import carry_options, copy_job, field_options, source_options, tell
+from qvec.cli.migrate_options import carry_options, copy_job, ended, field_options, source_options, tell
 from qvec.cli.migrate_progress import by_batches
 from qvec.cli.options import database_options, model_options, write_json
 from qvec.cli.progress import clear_line
@@ -78,7 +78,8 @@ def undo(source: str, collection: str, journal: str | None, dry_run: bool, backe
 
     job = _job(source, collection, model=None, dim=None, journal=journal, backend=backend)
     steps = api.plan_undo(job) if dry_run else api.undo(job)
-    tell({"dry_run": dry_run, "collection": collection, "steps": steps}, steps, as_json=as_json)
+    lines = ended(steps) if dry_run else [*ended(steps), f"{collection}: undone"]
+    tell({"dry_run": dry_run, "collection": collection, "steps": steps}, lines, as_json=as_json)
 
 
 def _job(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from qvec.migrate.copy_job import CopyProgress
@@ -143,8 +143,13 @@ def _settle(
     side: Side, report: SwapReport, *, into_shadow: bool, progress: Callable[[CopyProgress], None] | None
 ) -> None:
     """Follow until little is left; after the exchange until nothing is, for then nobody writes to the shadow."""
+
+    def told(state: CopyProgress) -> None:
+        if progress:
+            progress(replace(state, step=state.step or "looked through for changes"))
+
     for _ in range(_PASSES):
-        followed = side.follow(into_shadow=into_shadow, progress=progress)
+        followed = side.follow(into_shadow=into_shadow, progress=told)
         report.followed += followed
         if followed <= (_ENOUGH if into_shadow else 0):
             return
