@@ -12,7 +12,9 @@ from qvec.migrate.copy_verify import verify_copy
 from qvec.migrate.copying import plan_undo_copy, undo_copy
 from qvec.migrate.index_attach import detach_index, plan_detach_index, verify_index
 from qvec.migrate.pg_attach import detach, plan_detach
+from qvec.migrate.pg_session import attached, connected
 from qvec.migrate.pg_verify import verify_attached
+from qvec.migrate.swap_job import SwapJob
 from qvec.migrate.verifying import Difference, VerifyReport
 
 
@@ -70,8 +72,8 @@ def verify(
 def undo(job: Job) -> list[str]:
     """Take away all that a migration made; its source is as it was before.
 
-    A copy's collection is dropped only when the copy made it. Elasticsearch removes no field from a mapping: an index
-    keeps the two that it was given, without values.
+    A copy's collection is dropped only when the copy made it; of an attached table, a swap that was not ended goes too.
+    Elasticsearch removes no field from a mapping: an index keeps the two that it was given, without values.
 
     Args:
         job: the copy as it was given to `copy`, or what was attached.
@@ -89,7 +91,8 @@ def undo(job: Job) -> list[str]:
     elif job.is_index:
         detach_index(job.url, job.collection)
     else:
-        detach(job.url, job.collection)
+        for name in _attached_as(job):
+            detach(job.url, name)
     return steps
 
 
@@ -101,5 +104,15 @@ def plan_undo(job: Job) -> list[str]:
     """
     if isinstance(job, CopyJob):
         return plan_undo_copy(job)
-    plan = plan_detach_index if job.is_index else plan_detach
-    return plan(job.url, job.collection)
+    if job.is_index:
+        return plan_detach_index(job.url, job.collection)
+    return [step for name in _attached_as(job) for step in plan_detach(job.url, name)]
+
+
+def _attached_as(job: Attached) -> list[str]:
+    """Name what the table is attached as: twice while a swap is open, each with triggers and tables of its own."""
+    shadow = SwapJob(url=job.url, collection=job.collection).shadow
+    with connected(job.url) as connection:
+        found = [attached(connection, name) for name in (job.collection, shadow)]
+    sources = [table.source for table in found if table is not None]
+    return [shadow, job.collection] if len(sources) == 2 and sources[0] == sources[1] else [job.collection]
