@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from qvec.filters import Filter
 from qvec.fusion import FusionSpec
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Passport, Vector, Vectors
 from qvec.uri import URI
 
 
@@ -71,15 +71,20 @@ class Adapter(Protocol):
         """Return the names of qvec's collections in this database, sorted."""
 
     @abstractmethod
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         """Write documents; one with a known id is replaced, whole.
 
         Args:
             name: the collection.
             documents: ids differ within one call.
             vectors: ``(len(documents), dim)``, finite.
+            passport: of the collection that the vectors were made for; None for whatever it is.
 
         Raises:
+            PassportMismatchError: the collection has another passport, or another took its place during the call;
+                nothing is written into that one.
             InvalidInputError: duplicate ids, a wrong shape, NaN, a text the database cannot hold.
             PartialWriteError: some documents were not written; it names them.
         """

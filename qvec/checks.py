@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qvec.errors import CollectionExistsError, InvalidInputError, UnsupportedError
-from qvec.types import Capabilities, CollectionSpec, Document, Value, Vectors
+from qvec.errors import CollectionExistsError, InvalidInputError, PassportMismatchError, UnsupportedError
+from qvec.types import Capabilities, CollectionSpec, Document, Passport, Value, Vectors
 
 MAX_ID_BYTES = 512
 MAX_DEPTH = 32
@@ -91,6 +91,37 @@ def check_existing(known: CollectionSpec, spec: CollectionSpec, *, exist_ok: boo
         )
 
 
+def check_held(spec: CollectionSpec, passport: Passport | None) -> None:
+    """Check that a collection is one that vectors were made for; look at `spec` where no exchange can follow.
+
+    Args:
+        spec: the collection's.
+        passport: what `Adapter.upsert` was given; None takes any collection.
+
+    Raises:
+        PassportMismatchError: the collection has another passport.
+    """
+    if passport is not None and spec.passport != passport:
+        raise exchanged(spec.name, passport, spec.passport)
+
+
+def exchanged(name: str, passport: Passport, held: Passport | None) -> PassportMismatchError:
+    """Make the error for a write that found another collection under the name.
+
+    Args:
+        name: the collection.
+        passport: that the vectors were made for.
+        held: that the name leads to now.
+    """
+    now = f"has those of {held.model_id}, dim {held.dim}" if held else "does not say whose it has"
+    if held == passport:
+        now = "was another for a moment"
+    return PassportMismatchError(
+        f"these are vectors of {passport.model_id}, dim {passport.dim}, and collection {name!r} {now}: collections "
+        "have traded names. Nothing was written into the other; run again, with the model that the collection has then"
+    )
+
+
 def analyzer_words(analyzer: str | None) -> str:
     """Say how a collection cuts its texts into words."""
     return "qvec's own keyword tokens" if analyzer is None else f"the analyzer {analyzer!r}"
@@ -130,13 +161,22 @@ def check_vectors(vectors: Vectors, dim: int) -> Vectors:
                 array = np.ascontiguousarray(vectors, dtype=np.float32)
     except (TypeError, ValueError) as exc:
         raise InvalidInputError(f"vectors must be an array of numbers of shape (n, {dim}): {exc}") from exc
-    if array.ndim != 2 or array.shape[1] != dim:
-        raise InvalidInputError(f"vectors of shape {array.shape} given; the collection takes (n, {dim})")
+    check_shape(array, dim)
     # Its square tells of NaN and infinity in one pass; of finite numbers, those over 1e19 overflow it as well.
     if not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise InvalidInputError(f"vector {row} holds NaN or infinity")
     return array
+
+
+def check_shape(vectors: Vectors, dim: int) -> None:
+    """Check that vectors fit a collection, without looking at their numbers.
+
+    Raises:
+        InvalidInputError: they are not of shape ``(n, dim)``.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise InvalidInputError(f"vectors of shape {vectors.shape} given; the collection takes (n, {dim})")
 
 
 def check_k(k: int, offset: int = 0) -> None:

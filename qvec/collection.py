@@ -24,7 +24,7 @@ from qvec.long_text import LongText, settle_policy
 from qvec.model_choice import ModelChoice
 from qvec.opened import Opened
 from qvec.pages import Hits, fingerprint, offset_of, page
-from qvec.passport import passport_of
+from qvec.passport import check_passport, passport_of
 from qvec.pipeline import IndexProgress, IndexReport
 from qvec.ranking import WINDOW
 from qvec.registry import load_reranker
@@ -149,15 +149,18 @@ class Collection:
 
         Raises:
             InvalidInputError: vectors of another shape or dim, duplicate ids, what no database can hold.
-            PassportMismatchError: the collection's vectors come from another model than the one given.
+            PassportMismatchError: the collection's vectors come from another model than the one given, or than those of
+                the collection that had the name when `embedder` was last asked for.
             PartialWriteError: some documents were not written; it names them.
         """
         if not len(documents):
             return
-        rows = check_vectors(vectors, self._dim_for(vectors))
+        spec = self._spec_for(vectors)
+        rows = check_vectors(vectors, spec.dim)
         size = max(1, self._adapter.capabilities.write_batch)
         for start in range(0, len(documents), size):
-            self._adapter.upsert(self.name, documents[start : start + size], rows[start : start + size])
+            end = start + size
+            self._adapter.upsert(self.name, documents[start:end], rows[start:end], passport=spec.passport)
         self._adapter.refresh(self.name)
 
     def search(
@@ -329,7 +332,9 @@ class Collection:
         passport = passport_of(embedder, chunker=self._chunker, analyzer=self._opened.analyzer, long_text=policy)
         spec = CollectionSpec(self.name, embedder.dim, self._metric, self._index, passport, self._opened.analyzer)
         self._adapter.create_collection(spec, exist_ok=True)
-        return settle_policy(long_text, self.describe(), default=self._long_text)
+        made = self.describe()
+        check_passport(made, embedder)
+        return settle_policy(long_text, made, default=self._long_text)
 
     def _query_rows(self, query: str, instruction: str | None, vector: Sequence[float] | Vector | None) -> Vectors:
         if vector is not None:
@@ -337,17 +342,19 @@ class Collection:
         self._opened.check_there()
         return self._opened.model().encode_query([query], instruction=instruction)
 
-    def _dim_for(self, vectors: Vectors) -> int:
+    def _spec_for(self, vectors: Vectors) -> CollectionSpec:
+        """Say what vectors made elsewhere were made for; where nothing is there yet, make it."""
         if self._opened.embedder is not None:
+            before = self._opened.found
             self.create()
-            return self._opened.embedder.dim
+            return before or self.describe()
         try:
-            return self._opened.described().dim
+            return self._opened.described()
         except CollectionNotFoundError:
             dim = len(vectors[0]) if self._opened.choice.dim is None else self._opened.choice.dim
             spec = CollectionSpec(self.name, dim, self._metric, self._index, analyzer=self._analyzer)
             self._adapter.create_collection(spec, exist_ok=True)
-            return dim
+            return spec
 
     def _reranker(self, rerank: str | Reranker) -> Reranker:
         if isinstance(rerank, str) and rerank not in self._rerankers:

@@ -14,7 +14,7 @@ from qvec.errors import UnsupportedError
 from qvec.filters import Filter, matches
 from qvec.keyword_index import KeywordIndex
 from qvec.layouts import Layout
-from qvec.types import CollectionSpec, Document, Hit, Vectors
+from qvec.types import CollectionSpec, Document, Hit, Passport, Vectors
 from qvec.uri import URI
 
 _AT_ONCE = 200
@@ -66,7 +66,9 @@ class ForeignAdapter(Adapter):
         """Refuse to write."""
         self._refuse(name)
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         """Refuse to write."""
         self._refuse(name)
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from qvec import lexical
 from qvec.adapter import Adapter, SupportsExchange
-from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.checks import check_batch, check_existing, check_held, check_k, check_spec, check_vectors
 from qvec.errors import BackendConnectionError, CollectionNotFoundError
 from qvec.filters import Filter, matches
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Value, Vector, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Passport, Value, Vector, Vectors
 from qvec.uri import URI
 
 _CAPABILITIES = Capabilities(database="memory", embedded=True, persistent=False, index_kinds=("flat",))
@@ -96,14 +96,18 @@ class MemoryAdapter(Adapter, SupportsExchange):
             self._need_open()
             return sorted(self._tables)
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         """Write documents, all or none; one with a known id is replaced, whole.
 
         Raises:
+            PassportMismatchError: the collection has another passport than the one given.
             InvalidInputError: duplicate ids, a document that cannot be held, vectors of a wrong shape or with NaN.
         """
         with self._lock:
             table = self._table(name)
+            check_held(table.spec, passport)
             checked = check_batch(documents, vectors, table.spec.dim)
             for document, vector in zip(documents, checked, strict=True):
                 table.put(_copy_document(document), vector)

@@ -23,7 +23,7 @@ from qvec.errors import EmbeddingError, EndpointError, InvalidInputError, Partia
 from qvec.long_text import DEFAULT_LONG_TEXT, LongDocument, LongText, encode
 from qvec.passport import check_passport
 from qvec.prepare import Planner, Window
-from qvec.types import Document, Vectors
+from qvec.types import CollectionSpec, Document, Vectors
 
 _IN_FLIGHT = 3
 
@@ -105,15 +105,18 @@ def run(
 
     Raises:
         InvalidInputError: `prune` without a single document.
-        PassportMismatchError: the collection was swapped for one with another model's vectors meanwhile.
+        PassportMismatchError: the collection's vectors come from another model, or it was swapped meanwhile for one
+            whose do; nothing was written into that one.
         BackendError: the database failed; what was written stays, and a second run goes on from there.
         EndpointError: the model's server failed; likewise.
     """
     started = time.monotonic()
     report = IndexReport()
+    spec = adapter.describe_collection(name)
+    check_passport(spec, embedder)
     hits = _hits(embedder)
     with Planner(adapter, name, embedder, long_text=long_text, failed=report.failed) as planner:
-        _Run(adapter, name, embedder, planner, report).feed(planner.windows(docs), progress)
+        _Run(adapter, spec, embedder, planner, report).feed(planner.windows(docs), progress)
         for ids in planner.stale():
             adapter.delete(name, ids)
             report.deleted += len(ids)
@@ -128,9 +131,12 @@ def run(
 class _Run:
     """One run's threads; its report is counted up by the writing thread alone."""
 
-    def __init__(self, adapter: Adapter, name: str, embedder: Embedder, planner: Planner, report: IndexReport) -> None:
+    def __init__(
+        self, adapter: Adapter, spec: CollectionSpec, embedder: Embedder, planner: Planner, report: IndexReport
+    ) -> None:
         self.adapter = adapter
-        self.name = name
+        self.name = spec.name
+        self.passport = spec.passport
         self.embedder = embedder
         self.planner = planner
         self.report = report
@@ -191,8 +197,7 @@ class _Run:
     def _write_all(self, items: Sequence[_Embedded]) -> None:
         documents = [document for item in items for document in item.documents]
         if documents:
-            # A swap may have put a collection with another model's vectors in its place meanwhile.
-            check_passport(self.adapter.describe_collection(self.name), self.embedder)
+            self._check_unnamed()
         vectors = items[0].vectors if len(items) == 1 else np.concatenate([item.vectors for item in items])
         windows = [item.window for item in items]
         for start in range(0, len(documents), self.write_batch):
@@ -216,7 +221,7 @@ class _Run:
 
     def _upsert(self, documents: list[Document], vectors: Vectors, windows: Sequence[Window]) -> None:
         try:
-            self.adapter.upsert(self.name, documents, vectors)
+            self.adapter.upsert(self.name, documents, vectors, passport=self.passport)
             self.written += len(documents)
         except PartialWriteError as exc:
             for document in documents:
@@ -224,14 +229,18 @@ class _Run:
                     _fail(windows, document, exc.failed[document.id])
             self.written += len(documents) - len(exc.failed)
         except InvalidInputError as exc:
-            # The names may have been exchanged since the passport was compared.
-            check_passport(self.adapter.describe_collection(self.name), self.embedder)
+            self._check_unnamed()
             if len(documents) == 1:
                 _fail(windows, documents[0], str(exc))
                 return
             half = len(documents) // 2
             self._upsert(documents[:half], vectors[:half], windows)
             self._upsert(documents[half:], vectors[half:], windows)
+
+    def _check_unnamed(self) -> None:
+        """Look whether one with a passport has taken the place of a collection that has none: no write tells."""
+        if self.passport is None:
+            check_passport(self.adapter.describe_collection(self.name), self.embedder)
 
 
 def _fail(windows: Sequence[Window], document: Document, reason: str) -> None:

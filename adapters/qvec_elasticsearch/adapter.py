@@ -10,17 +10,18 @@ from typing import ClassVar, NoReturn, Self
 import numpy as np
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.checks import check_batch, check_existing, check_held, check_k, check_spec, check_vectors, exchanged
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
 from qvec.fusion import FusionSpec
 from qvec.layouts import Layout
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Passport, Vector, Vectors
 from qvec.uri import URI
 from qvec_elasticsearch import hybrid, load, reading, rows, schema
 from qvec_elasticsearch.attachments import Attachments
 from qvec_elasticsearch.connection import Connection, open_server
+from qvec_elasticsearch.errors import MovedError
 from qvec_elasticsearch.filters import compile_filter
 from qvec_elasticsearch.foreign import ForeignIndexes
 from qvec_elasticsearch.lexical import Keywords
@@ -143,14 +144,24 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLa
         with self._connection.use() as client:
             return schema.names(client)
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         """Write documents in bulk requests of at most 8 MB, which are sent again while the server is busy or away."""
         index = self._fresh(name)
         spec = index.spec
+        check_held(spec, passport)
         checked = check_batch(documents, vectors, spec.dim)
         self._loads.write(index, len(documents))
         as_base64 = self._connection.version >= schema.BASE64_SINCE
-        load.send(self._connection, name, rows.operations(documents, checked, spec, as_base64=as_base64))
+        mark = None if passport is None else index.mark
+        try:
+            lines = rows.operations(documents, checked, spec, mark=mark, as_base64=as_base64)
+            load.send(self._connection, name, lines)
+        except MovedError as exc:
+            if passport is None:
+                raise
+            raise exchanged(name, passport, self._fresh(name).spec.passport) from exc
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records in bulk requests."""

@@ -25,6 +25,10 @@ class TooManyClausesError(InvalidInputError):
     """Report a query of more parts than the nodes take, ``indices.query.bool.max_clause_count``."""
 
 
+class MovedError(BackendError):
+    """Report records with the mark of another model than the index's: collections have traded names."""
+
+
 MAP: tuple[tuple[type[Exception], type[QvecError]], ...] = (
     (transport.ConnectionTimeout, BackendTimeoutError),
     (transport.TlsError, BackendConnectionError),
@@ -50,6 +54,7 @@ TYPES: dict[str, type[QvecError]] = {
     "resource_already_exists_exception": CollectionExistsError,
     "invalid_alias_name_exception": CollectionExistsError,
     "media_type_header_exception": UnsupportedError,
+    "strict_dynamic_mapping_exception": MovedError,
     "cluster_block_exception": BackendError,
     "es_rejected_execution_exception": BackendError,
     "circuit_breaking_exception": BackendError,

@@ -26,11 +26,13 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def operations(
-    documents: Sequence[Document], vectors: Vectors, spec: CollectionSpec, *, as_base64: bool
+    documents: Sequence[Document], vectors: Vectors, spec: CollectionSpec, *, mark: str | None, as_base64: bool
 ) -> Iterator[tuple[str, bytes]]:
-    """Write documents as the lines of a bulk request, each with its id."""
+    """Write documents as the lines of a bulk request, each with its id, and with `mark` where one is given."""
     for document, vector in zip(documents, vectors, strict=True):
         row = _row(document)
+        if mark is not None:
+            row["model"] = {mark: True}
         row |= _words(document) if spec.analyzer is None else {"tokens": document.searchable_text}
         if spec.metric is Metric.COSINE and not vector.any():
             # Elasticsearch refuses a vector of zeros where the similarity is the cosine.

@@ -12,7 +12,7 @@ from typing import Any
 from elasticsearch import BadRequestError, Elasticsearch
 
 from qvec.errors import CollectionExistsError, InvalidInputError
-from qvec.specs import spec_from_form, spec_to_json
+from qvec.specs import passport_mark, spec_from_form, spec_to_json
 from qvec.types import Capabilities, CollectionSpec, Metric
 from qvec_elasticsearch.connection import Connection, Version
 from qvec_elasticsearch.errors import ours
@@ -112,11 +112,13 @@ class Index:
         name: its own, behind the alias.
         spec: the collection's.
         meta: all that its mapping carries.
+        mark: what stands in each record that was written for this passport alone.
     """
 
     name: str
     spec: CollectionSpec
     meta: Mapping[str, Any]
+    mark: str
 
     @property
     def restore(self) -> Mapping[str, Any]:
@@ -154,8 +156,10 @@ def find(client: Elasticsearch, name: str) -> Index | None:
     spec = _spec(described["mappings"])
     if spec is None or len(answer.body) > 1 or index == alias_of(name):
         raise CollectionExistsError(f"Elasticsearch holds an index {index!r} that is not qvec's: take another name")
+    mappings = described["mappings"]
+    marks = mappings["properties"].get("model", {}).get("properties") or [passport_mark(spec.passport)]
     # The mapping knows the name that the index was made for.
-    return Index(index, replace(spec, name=name), described["mappings"]["_meta"])
+    return Index(index, replace(spec, name=name), mappings["_meta"], next(iter(marks)))
 
 
 def names(client: Elasticsearch) -> list[str]:
@@ -193,6 +197,7 @@ def _settings(connection: Connection) -> dict[str, object]:
 def _mapping(spec: CollectionSpec, version: Version) -> dict[str, object]:
     kept = {"type": "keyword", "index": False, "doc_values": False}
     asked = {"type": "keyword", "doc_values": False}
+    unread = {"type": "boolean", "index": False, "doc_values": False}
     return {
         "dynamic": False,
         "_meta": {"qvec": json.loads(spec_to_json(spec))},
@@ -207,6 +212,9 @@ def _mapping(spec: CollectionSpec, version: Version) -> dict[str, object]:
             "tokens": _tokens(spec.analyzer),
             "length": {"type": "integer", "index": False},
             "zero": {"type": "boolean", "doc_values": False},
+            # An alias may move to another model's index before a record arrives: with this model's mark the record is
+            # refused there, by what every Elasticsearch has (`constant_keyword` is in an extension).
+            "model": {"type": "object", "dynamic": "strict", "properties": {passport_mark(spec.passport): unread}},
             "vector": _vector(spec, version),
         },
     }

@@ -12,11 +12,11 @@ from typing import ClassVar, Self
 import numpy as np
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.checks import check_batch, check_existing, check_held, check_k, check_shape, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError, MissingDriverError
 from qvec.filters import Filter
 from qvec.fusion import FusionSpec
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Passport, Vector, Vectors
 from qvec.uri import URI
 from qvec_faiss import compaction, rows, schema
 from qvec_faiss.dense import DenseLeg
@@ -124,15 +124,21 @@ class FaissAdapter(Adapter, SupportsHybrid, SupportsExchange):
         with self._connections.read() as connection:
             return sorted(row[0] for row in connection.execute("SELECT name FROM collections"))
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         """Write documents in one transaction, which is on the disk when this returns."""
-        entry = self._entry(name)
-        checked = check_batch(documents, vectors, entry.spec.dim)
+        spec = self._entry(name).spec
+        check_held(spec, passport)
+        checked = check_batch(documents, vectors, spec.dim)
         if not documents:
             return
         prepared = rows.prepare(documents)
         with self._connections.write() as connection:
             entry = schema.need(connection, name, self.folder)
+            # While the lock was waited for, another collection may have taken the name.
+            check_held(entry.spec, passport)
+            check_shape(checked, entry.spec.dim)
             rows.replace(connection, entry.number, documents, checked, prepared)
         if len(documents) >= WORTH_IT:
             self._dense.grow(entry)

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.checks import check_batch, check_existing, check_held, check_k, check_spec, check_vectors, exchanged
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, QvecError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
 from qvec.fusion import FusionSpec
 from qvec.layouts import Layout
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Passport, Vector, Vectors
 from qvec.uri import URI
 from qvec_milvus import analyzers, hybrid, naming, schema
 from qvec_milvus.attachments import Attachments, Pass
-from qvec_milvus.connection import Connection, KeywordForm, open_file, open_server
+from qvec_milvus.connection import Connection, open_file, open_server
+from qvec_milvus.errors import MovedError
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
 from qvec_milvus.legs import READ_AT_ONCE, Found, Legs
 from qvec_milvus.reading import Reader
+from qvec_milvus.schema import Shape
 from qvec_milvus.totals import PROPERTY as TOTAL_PROPERTY
 from qvec_milvus.totals import LiteTotals, ServerTotals
+from qvec_milvus.writing import write
 
 Answer = TypeVar("Answer")
 _OPTIONS = frozenset({"token", "secure", "timeout"})
-_WRITE_BYTES = 32 * 2**20
 _THREADS = 8
 """So many searches of both legs run at the same time; further ones wait for a thread."""
 
@@ -49,7 +52,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._specs: dict[str, tuple[CollectionSpec, KeywordForm]] = {}
+        self._shapes: dict[str, Shape] = {}
         self._reader = Reader(connection)
         self._totals = (
             LiteTotals(self._reader, read=self._read_total, write=self._write_total)
@@ -57,6 +60,8 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             else ServerTotals(self._reader)
         )
         self._creating = Lock()
+        # One process holds a Lite file: there no exchange comes between the look at a collection and a write to it.
+        self._turns: AbstractContextManager[object] = RLock() if connection.is_lite else nullcontext()
         self._passes: dict[str, Pass] = {}
         self._legs = Legs(connection, self._reader, self._totals)
         self._second = ThreadPoolExecutor(_THREADS, thread_name_prefix="qvec-milvus")
@@ -119,27 +124,15 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
         # Of two threads that create the same, Lite 3.2 fails one halfway.
         with self._creating, self._connection.use() as client:
             found = self._describe(client, spec.name)
-            known = found[0] if found else None
-            if known is None:
-                kind = spec.index.kind if spec.index.kind != "auto" else self._connection.auto_kind
-                keywords = self._connection.keywords
-                client.create_collection(
-                    spec.name,
-                    schema=schema.schema(self._connection.driver, client, spec, keywords),
-                    properties={schema.PROPERTY: schema.written(spec, keywords)},
-                    consistency_level="Strong",
-                )
-                # sync would sleep half a second for each index; loading waits for them anyway.
-                indexes = schema.indexes(client, spec, kind, keywords, is_lite=self._connection.is_lite)
-                client.create_index(spec.name, indexes, sync=False)
-                client.load_collection(spec.name)
+            if found is None:
+                schema.create(self._connection, client, spec)
             else:
-                check_existing(known, spec, exist_ok=exist_ok)
+                check_existing(found.spec, spec, exist_ok=exist_ok)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Drop the Milvus collection."""
         with self._connection.use() as client:
-            self._specs.pop(name, None)
+            self._shapes.pop(name, None)
             self._totals.forget(name)
             if self._describe(client, name) is not None:
                 naming.drop(client, name)
@@ -148,7 +141,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
 
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from its description."""
-        return self._look_up(name)[0]
+        return self._look_up(name).spec
 
     def list_collections(self) -> list[str]:
         """Name the collections that are described as ours."""
@@ -159,54 +152,60 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
 
     def exchange(self, one: str, other: str) -> None:
         """Move the aliases, one request each; see `qvec_milvus.naming`."""
-        for name in (one, other):
-            self._look_up(name)
-        with self._connection.use() as client:
+        with self._turns, self._connection.use() as client:
+            for name in (one, other):
+                self._look_up(name)
             naming.exchange(client, one, other)
-        for name in (one, other):
-            self._specs.pop(name, None)
-            self._totals.forget(name)
-            self._connection.wrote(name)
+            for name in (one, other):
+                self._shapes.pop(name, None)
+                self._totals.forget(name)
+                self._connection.wrote(name)
 
     def exchange_steps(self, one: str, other: str) -> list[str]:
         """Say the requests in words."""
         return naming.steps(one, other)
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         """Write documents in calls of at most 32 MB."""
-        spec, keywords = self._known(name)
-        checked = check_batch(documents, vectors, spec.dim)
-        if not documents:
-            return
-        rows = schema.rows(documents, checked, keywords, max_text=schema.max_text(keywords), analyzer=spec.analyzer)
-        tokens = sum(int(str(row.get("length", 0))) for row in rows)
-        each = 4 * spec.dim + 1024
-        start, size = 0, 0
-        ids, sources = [row.id for row in documents], [row.source for row in documents]
-        self._connection.wrote(name, sources)
-        with self._totals.changing(name, ids, sources, tokens), self._connection.use() as client:
-            for end, document in enumerate(documents):
-                size += each + 8 * len(document.text)
-                if size > _WRITE_BYTES and end > start:
-                    client.upsert(name, rows[start:end])
-                    start, size = end, 0
-            client.upsert(name, rows[start:])
+        with self._turns:
+            shape = self._known(name)
+            check_held(shape.spec, passport)
+            checked = check_batch(documents, vectors, shape.spec.dim)
+            if not documents:
+                return
+            rows = schema.rows(documents, checked, shape)
+            tokens = sum(int(str(row.get("length", 0))) for row in rows)
+            ids, sources = [row.id for row in documents], [row.source for row in documents]
+            self._connection.wrote(name, sources)
+            try:
+                with self._totals.changing(name, ids, sources, tokens), self._connection.use() as client:
+                    write(client, name, shape, documents, rows)
+            except MovedError as exc:
+                now = self._look_up(name)
+                if passport is not None:
+                    raise exchanged(name, passport, now.spec.passport) from exc
+                if now == shape:
+                    raise
+                self.upsert(name, documents, vectors)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records by id."""
-        self._spec(name)
-        self._connection.wrote(name)
-        for start in range(0, len(ids), READ_AT_ONCE):
-            some = list(dict.fromkeys(ids[start : start + READ_AT_ONCE]))
-            with self._totals.changing(name, some, (), 0), self._connection.use() as client:
-                client.delete(name, filter=among("id", some))
+        with self._turns:
+            self._known(name)
+            self._connection.wrote(name)
+            for start in range(0, len(ids), READ_AT_ONCE):
+                some = list(dict.fromkeys(ids[start : start + READ_AT_ONCE]))
+                with self._totals.changing(name, some, (), 0), self._connection.use() as client:
+                    client.delete(name, filter=among("id", some))
 
     def refresh(self, name: str) -> None:
         """Flush a Lite file, which reads its unflushed rows slowly; wait for a server to have consumed its log.
 
         A server's log is durable, it flushes by itself, and newer ones refuse more than a flush in ten seconds.
         """
-        self._spec(name)
+        self._known(name)
         if self._connection.is_lite:
             with self._connection.use() as client:
                 client.flush(name)
@@ -236,12 +235,12 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
     ) -> Iterator[Batch]:
         """Walk the records in order of id."""
         check_k(batch_size)
-        self._spec(name)
+        self._known(name)
         return self._walk(name, compile_filter(filter), batch_size, vectors=vectors)
 
     def count(self, name: str, *, filter: Filter | None = None) -> int:
         """Count in Milvus."""
-        self._spec(name)
+        self._known(name)
         return self._reader.count(name, compile_filter(filter))
 
     def search_dense(
@@ -257,9 +256,9 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
         """Search by the index; `ef` is HNSW's breadth or IVF's ``nprobe``."""
         check_k(k, offset)
 
-        def ask(spec: CollectionSpec, _: KeywordForm) -> list[list[Hit]]:
-            rows, expression = check_vectors(vectors, spec.dim), compile_filter(filter)
-            found = self._legs.dense(spec, rows, k + offset, expression, ef, ids_alone=False)
+        def ask(shape: Shape) -> list[list[Hit]]:
+            rows, expression = check_vectors(vectors, shape.spec.dim), compile_filter(filter)
+            found = self._legs.dense(shape.spec, rows, k + offset, expression, ef, ids_alone=False)
             return hybrid.hits_of(self._legs, name, found, offset=offset)
 
         return self._read(name, ask)
@@ -270,9 +269,9 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
         """Search by BM25: Milvus' function on servers from 2.5, computed here on others and on Lite."""
         check_k(k, offset)
 
-        def ask(spec: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
+        def ask(shape: Shape) -> list[list[Hit]]:
             depth, expression = k + offset, compile_filter(filter)
-            found = self._legs.lexical(spec, keywords, queries, depth, expression, ids_alone=False)
+            found = self._legs.lexical(shape.spec, shape.keywords, queries, depth, expression, ids_alone=False)
             return hybrid.hits_of(self._legs, name, found, offset=offset)
 
         return self._read(name, ask)
@@ -295,9 +294,10 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
         check_k(window)
         legs = self._legs
 
-        def ask(spec: CollectionSpec, keywords: KeywordForm) -> list[list[Hit]]:
+        def ask(shape: Shape) -> list[list[Hit]]:
+            spec = shape.spec
             rows, expression = check_vectors(vectors, spec.dim), compile_filter(filter)
-            words = partial(legs.lexical, spec, keywords, queries, window, expression, ids_alone=True)
+            words = partial(legs.lexical, spec, shape.keywords, queries, window, expression, ids_alone=True)
             one = partial(legs.dense, spec, depth=window, expression=expression, ef=ef, ids_alone=True)
 
             def near() -> list[Found]:
@@ -317,7 +317,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
     def _among(self, name: str, field: str, values: Sequence[str], fields: list[str]) -> list[dict[str, Any]]:
         parts = [values[start : start + READ_AT_ONCE] for start in range(0, len(values), READ_AT_ONCE)]
 
-        def ask(*_: object) -> list[dict[str, Any]]:
+        def ask(_: Shape) -> list[dict[str, Any]]:
             return [
                 row
                 for part in parts
@@ -334,11 +334,8 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             matrix = schema.matrix(page) if vectors else None
             yield Batch([schema.document(row) for row in page], matrix)
 
-    def _spec(self, name: str) -> CollectionSpec:
-        return self._known(name)[0]
-
-    def _known(self, name: str) -> tuple[CollectionSpec, KeywordForm]:
-        known = self._specs.get(name)
+    def _known(self, name: str) -> Shape:
+        known = self._shapes.get(name)
         if known is not None and self._connection.is_lite:
             self._connection.check_open()
             return known
@@ -347,30 +344,30 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             # Lite opens a file with its collections released, a server may have been restarted.
             with self._connection.use() as client:
                 client.load_collection(name)
-        self._specs[name] = found
+        self._shapes[name] = found
         return found
 
-    def _read(self, name: str, work: Callable[[CollectionSpec, KeywordForm], Answer]) -> Answer:
+    def _read(self, name: str, work: Callable[[Shape], Answer]) -> Answer:
         """Work with the remembered spec, without asking for it again; once more when it turns out to be another."""
-        known = self._specs.get(name)
+        known = self._shapes.get(name)
         if known is not None:
             self._connection.check_open()
             try:
-                return work(*known)
+                return work(known)
             except QvecError:
                 if self._look_up(name) == known:
                     raise
-                self._specs.pop(name, None)
-        return work(*self._known(name))
+                self._shapes.pop(name, None)
+        return work(self._known(name))
 
-    def _look_up(self, name: str) -> tuple[CollectionSpec, KeywordForm]:
+    def _look_up(self, name: str) -> Shape:
         with self._connection.use() as client:
             found = self._describe(client, name)
         if found is None:
             raise self._missing(name)
         return found
 
-    def _describe(self, client: Any, name: str) -> tuple[CollectionSpec, KeywordForm] | None:
+    def _describe(self, client: Any, name: str) -> Shape | None:
         try:
             with self._connection.use():
                 described = client.describe_collection(name)
@@ -380,7 +377,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
         if found is None:
             raise CollectionExistsError(f"Milvus holds a collection {name!r} that is not qvec's: take another name")
         # What is written in it is the name that it was made with.
-        return replace(found[0], name=name), found[1]
+        return replace(found, spec=replace(found.spec, name=name))
 
     def _read_total(self, name: str) -> str:
         with self._connection.use() as client:

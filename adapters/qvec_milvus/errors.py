@@ -15,6 +15,11 @@ from qvec.errors import (
     UnsupportedError,
 )
 
+
+class MovedError(BackendError):
+    """Report a collection that lacks the partition of the one that was meant: the two have traded names."""
+
+
 MAP: dict[str, type[QvecError]] = {
     "CollectionNotExistException": CollectionNotFoundError,
     "ConnectError": BackendConnectionError,
@@ -36,6 +41,7 @@ MAP: dict[str, type[QvecError]] = {
 _NOT_FOUND = {100, 4}
 """Codes of a missing collection: 100 from servers since 2.3 and Lite, 4 from older ones."""
 
+_NO_PARTITION = 200
 _UNREACHABLE = {2}
 
 
@@ -61,6 +67,8 @@ def _ours(exc: Exception) -> type[QvecError]:
     code = getattr(exc, "code", None)
     if code in _NOT_FOUND:
         return CollectionNotFoundError
+    if code == _NO_PARTITION:
+        return MovedError
     if code in _UNREACHABLE and type(exc).__name__ == "MilvusException":
         return BackendConnectionError
     for kind in type(exc).__mro__:

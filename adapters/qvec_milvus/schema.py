@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from qvec.errors import InvalidInputError
 from qvec.lexical import K1, B, tokens
-from qvec.specs import spec_from_form
+from qvec.specs import passport_mark, spec_from_form
 from qvec.types import CollectionSpec, Document, Metric, Vectors
 from qvec_milvus.analyzers import cutter
-from qvec_milvus.connection import KeywordForm
+from qvec_milvus.connection import Connection, KeywordForm
 from qvec_milvus.facts import MAX_FACTS, facts_of
 from qvec_milvus.keywords import words
 from qvec_milvus.postings import MAX_TERMS, counted, hashed
@@ -40,15 +40,52 @@ _LEXICAL_TEXT = 15_000
 READ = ["id", "source", "digest", "text", "metadata"]
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What Milvus says of a collection of ours.
+
+    Attributes:
+        spec: its own.
+        keywords: how its tokens are held.
+        partition: that all its records are in, named after the passport: a server refuses a write that meets another
+            collection under the name. Empty where there is none, as on Lite.
+    """
+
+    spec: CollectionSpec
+    keywords: KeywordForm
+    partition: str = ""
+
+
+def create(connection: Connection, client: Any, spec: CollectionSpec) -> None:
+    """Make a collection with its indexes, and load it."""
+    kind = spec.index.kind if spec.index.kind != "auto" else connection.auto_kind
+    partition = "" if connection.is_lite else f"model_{passport_mark(spec.passport)}"
+    shape = Shape(spec, connection.keywords, partition)
+    client.create_collection(
+        spec.name,
+        schema=schema(connection.driver, client, shape),
+        properties={PROPERTY: written(shape)},
+        consistency_level="Strong",
+    )
+    if partition:
+        client.create_partition(spec.name, partition)
+    # sync would sleep half a second for each index; loading waits for them anyway.
+    client.create_index(
+        spec.name, indexes(client, spec, kind, connection.keywords, is_lite=connection.is_lite), sync=False
+    )
+    client.load_collection(spec.name)
+
+
 def max_text(keywords: KeywordForm) -> int:
     """Tell how many bytes a text may take where its keywords are held in this form."""
     return _LEXICAL_TEXT if keywords == "function" else MAX_BYTES
 
 
-def schema(driver: Any, client: Any, spec: CollectionSpec, keywords: KeywordForm) -> Any:
+def schema(driver: Any, client: Any, shape: Shape) -> Any:
     """Describe the fields."""
+    spec, keywords = shape.spec, shape.keywords
     kinds = driver.DataType
-    found = client.create_schema(auto_id=False, enable_dynamic_field=False, description=MARK + written(spec, keywords))
+    found = client.create_schema(auto_id=False, enable_dynamic_field=False, description=MARK + written(shape))
     found.add_field("id", kinds.VARCHAR, is_primary=True, max_length=1024)
     found.add_field("source", kinds.VARCHAR, max_length=1024)
     found.add_field("digest", kinds.VARCHAR, max_length=1024)
@@ -103,17 +140,16 @@ def indexes(client: Any, spec: CollectionSpec, kind: str, keywords: KeywordForm,
     return found
 
 
-def rows(
-    documents: Sequence[Document], vectors: Vectors, keywords: KeywordForm, *, max_text: int, analyzer: str | None
-) -> list[dict[str, object]]:
+def rows(documents: Sequence[Document], vectors: Vectors, shape: Shape) -> list[dict[str, object]]:
     """Write documents as Milvus' rows.
 
     Raises:
         InvalidInputError: something is longer than Milvus holds; nothing is cut.
     """
     points: list[bool] = np.any(vectors, axis=1).tolist()
+    limit = max_text(shape.keywords)
     return [
-        _row(document, vector, _kept_keywords(document, keywords, analyzer), is_zero=not some, max_text=max_text)
+        _row(document, vector, _kept_keywords(document, shape), is_zero=not some, max_text=limit)
         for document, vector, some in zip(documents, vectors, points, strict=True)
     ]
 
@@ -160,8 +196,8 @@ def _row(
     }
 
 
-def _kept_keywords(document: Document, keywords: KeywordForm, analyzer: str | None) -> dict[str, object]:
-    text = document.searchable_text
+def _kept_keywords(document: Document, shape: Shape) -> dict[str, object]:
+    text, keywords, analyzer = document.searchable_text, shape.keywords, shape.spec.analyzer
     if keywords == "function":
         return {"tokens": Whole(words(tokens(text)) if analyzer is None else text)}
     frequencies = Counter(cutter(analyzer)(text))
@@ -176,13 +212,14 @@ def document(row: Mapping[str, Any]) -> Document:
     return Document(row["id"], row["text"], json.loads(row["metadata"]), row["source"], row["digest"])
 
 
-def written(spec: CollectionSpec, keywords: KeywordForm) -> str:
-    """Write a spec, and how tokens are held, as JSON."""
-    return json.dumps({**asdict(spec), "keywords": keywords}, ensure_ascii=False)
+def written(shape: Shape) -> str:
+    """Write a shape as JSON."""
+    more = {"keywords": shape.keywords, **({"partition": shape.partition} if shape.partition else {})}
+    return json.dumps({**asdict(shape.spec), **more}, ensure_ascii=False)
 
 
-def read(described: Mapping[str, Any]) -> tuple[CollectionSpec, KeywordForm] | None:
-    """Read a spec, and how tokens are held, from what Milvus says of a collection; None when it is not ours."""
+def read(described: Mapping[str, Any]) -> Shape | None:
+    """Read a shape from what Milvus says of a collection; None when it is not ours."""
     text = (described.get("properties") or {}).get(PROPERTY, "")
     description = str(described.get("description") or "")
     if not text and description.startswith(MARK):
@@ -190,7 +227,7 @@ def read(described: Mapping[str, Any]) -> tuple[CollectionSpec, KeywordForm] | N
     if not text:
         return None
     form = json.loads(text)
-    return spec_from_form(form), form["keywords"]
+    return Shape(spec_from_form(form), form["keywords"], form.get("partition", ""))
 
 
 def matrix(page: Sequence[Mapping[str, Any]]) -> Vectors:

@@ -11,13 +11,13 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_analyzer, check_batch, check_existing, check_k, check_spec, check_vectors
+from qvec.checks import check_analyzer, check_batch, check_existing, check_held, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
 from qvec.fusion import FusionSpec
 from qvec.layouts import Layout
-from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Vector, Vectors
+from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Passport, Vector, Vectors
 from qvec.uri import URI
 from qvec_pgvector import embedded, hybrid, lexical, rows, schema, search
 from qvec_pgvector.connections import Connection, Connections
@@ -127,13 +127,13 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Drop a collection's table."""
-        with self._connections.transaction() as connection:
-            self._known.pop(name, None)
-            entry = schema.find(connection, name, lock=True)
-            if entry is not None:
+        self._known.pop(name, None)
+        try:
+            with schema.held(self._connections, name, self._place) as (connection, entry):
                 schema.drop(connection, entry)
-            elif not missing_ok:
-                raise CollectionNotFoundError(f"no collection {name!r} in PostgreSQL at {self._place}")
+        except CollectionNotFoundError:
+            if not missing_ok:
+                raise
 
     def describe_collection(self, name: str) -> CollectionSpec:
         """Read a collection's spec from the catalogue."""
@@ -162,18 +162,20 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange)
                 return []
             return sorted(str(row[0]) for row in connection.raw.execute("SELECT name FROM qvec_collections"))
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         """Write documents by COPY BINARY, in one transaction with the statistics."""
-        with self._connections.transaction() as connection:
-            entry = schema.need(connection, name, self._place, lock=True)
+        with schema.held(self._connections, name, self._place) as (connection, entry):
+            check_held(entry.spec, passport)
             checked = check_batch(documents, vectors, entry.spec.dim)
             if documents:
                 rows.write(connection, entry, documents, checked)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records in one transaction with the statistics."""
-        with self._connections.transaction() as connection:
-            rows.delete(connection, schema.need(connection, name, self._place, lock=True), ids)
+        with schema.held(self._connections, name, self._place) as (connection, entry):
+            rows.delete(connection, entry, ids)
 
     def refresh(self, name: str) -> None:
         """Build the indexes that were put off until after the load."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from psycopg import sql
@@ -11,7 +13,7 @@ from qvec.errors import CollectionNotFoundError
 from qvec.pgvector_limits import INDEX_FROM, MAX_VECTOR
 from qvec.specs import spec_from_form, spec_to_json
 from qvec.types import CollectionSpec, Metric
-from qvec_pgvector.connections import Connection
+from qvec_pgvector.connections import Connection, Connections
 
 MAX_HALFVEC = 4000
 
@@ -132,12 +134,6 @@ def find(connection: Connection, name: str, *, lock: bool = False) -> Entry | No
     """Look a collection up; `lock` holds off other writers until the transaction ends."""
     if not has_catalogue(connection):
         return None
-    found = _find(connection, name, lock=lock)
-    # Who waited for a lock meanwhile finds no row when two collections have traded names: a new statement does.
-    return _find(connection, name, lock=lock) if lock and found is None else found
-
-
-def _find(connection: Connection, name: str, *, lock: bool) -> Entry | None:
     statement = sql.SQL("SELECT number, spec FROM qvec_collections WHERE name = %s{}").format(
         sql.SQL(" FOR UPDATE" if lock else "")
     )
@@ -145,13 +141,31 @@ def _find(connection: Connection, name: str, *, lock: bool) -> Entry | None:
     return Entry(int(str(row[0])), spec_from_form(json.loads(str(row[1])))) if row else None
 
 
-def need(connection: Connection, name: str, place: str, *, lock: bool = False) -> Entry:
+@contextmanager
+def held(connections: Connections, name: str, place: str) -> Iterator[tuple[Connection, Entry]]:
+    """Give a transaction that nobody else writes to a collection in.
+
+    Raises:
+        CollectionNotFoundError: it is not there.
+    """
+    while True:
+        with connections.transaction() as connection:
+            entry = find(connection, name, lock=True)
+            if entry is not None:
+                yield connection, entry
+                return
+            # Who waited while two collections traded names finds no row, and has locked the other's all the same. The
+            # end of the transaction lets go of it: to take this one's as well would lead to deadlocks.
+            need(connection, name, place)
+
+
+def need(connection: Connection, name: str, place: str) -> Entry:
     """Look a collection up.
 
     Raises:
         CollectionNotFoundError: it is not there.
     """
-    entry = find(connection, name, lock=lock)
+    entry = find(connection, name)
     if entry is None:
         raise CollectionNotFoundError(f"no collection {name!r} in PostgreSQL at {place}: index into it first")
     return entry

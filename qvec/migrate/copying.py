@@ -217,14 +217,13 @@ class _Run:
 
     def feed(self, progress: Callable[[CopyProgress], None] | None) -> None:
         total = self._left()
-        collection = self.opened.job.collection
         writer = ThreadPoolExecutor(1, thread_name_prefix="qvec-copy")
         try:
             for rows in batches(self.opened.source.records(self.journal.position), self.size):
                 batch = self.preparer.prepare(rows, self._copied(rows))
                 self._stop_at(batch.errors)
                 self._settle()
-                self.pending = batch, writer.submit(write, self.opened.adapter, collection, batch)
+                self.pending = batch, writer.submit(write, self.opened.adapter, self.choice.spec, batch)
                 self.read += batch.read
                 if progress:
                     progress(CopyProgress(self.read, total))

@@ -15,11 +15,11 @@ from qvec.adapter import Adapter
 from qvec.documents import content_digest
 from qvec.embedder import Embedder
 from qvec.errors import TextTooLongError
-from qvec.long_text import LongText, LongTextRule, Prepared, encode
+from qvec.long_text import LongTextRule, Prepared, encode, settle_policy
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.swap_journal import SwapJournal
-from qvec.types import Document, Vectors
+from qvec.types import Document, Passport, Vectors
 
 _BATCH = 256
 
@@ -34,7 +34,7 @@ class Follower:
         source: the collection that is read.
         target: the one that is written.
         embedder: makes the target's vectors.
-        long_text: what both do with texts over their model's window.
+        passport: of the target.
         spares_newer: leave alone what is not in the target as it was brought there.
     """
 
@@ -43,7 +43,7 @@ class Follower:
     source: str
     target: str
     embedder: Embedder
-    long_text: LongText
+    passport: Passport | None
     spares_newer: bool
 
     def run(self, progress: Callable[[CopyProgress], None] | None = None) -> int:
@@ -51,6 +51,7 @@ class Follower:
 
         Raises:
             MigrationError: a record is too long for the model.
+            PassportMismatchError: the target is another collection by now.
             QvecError: the database or the model failed; another pass goes on from there.
         """
         self.adapter.refresh(self.source)
@@ -76,16 +77,18 @@ class Follower:
             size = max(1, self.adapter.capabilities.write_batch)
             for start in range(0, len(kept), size):
                 some = kept[start : start + size]
-                self.adapter.upsert(self.target, [changed[at] for at in some], vectors[some])
+                chosen = [changed[at] for at in some]
+                self.adapter.upsert(self.target, chosen, vectors[some], passport=self.passport)
         self.journal.follow(digests)
         return len(changed)
 
     def _embed(self, documents: Sequence[Document]) -> Vectors:
         """Embed records, long ones as the collection does; parts stay as they were cut, for they have ids by now."""
         made: dict[str, Prepared] = {}
-        if self.long_text in ("truncate", "pool"):
+        policy = settle_policy(self.passport.long_text or None if self.passport else None, None)
+        if policy in ("truncate", "pool"):
             # The database holds these texts already, so they are within its limit.
-            rule = LongTextRule(self.embedder, self.long_text, max_text_bytes=None)
+            rule = LongTextRule(self.embedder, policy, max_text_bytes=None)
             prepared = {document.id: rule.prepare(document) for document in documents}
             made = {identity: found for identity, found in prepared.items() if found.pieces}
         try:

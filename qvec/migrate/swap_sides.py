@@ -13,7 +13,6 @@ from qvec.adapter import Adapter, SupportsExchange
 from qvec.checks import check_name
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, UnsupportedError
-from qvec.long_text import settle_policy
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.following import Follower
@@ -179,13 +178,14 @@ class _Records(Side):
 
     def follow(self, *, into_shadow: bool, progress: Told) -> int:
         source, target = (self.collection, self._job.shadow) if into_shadow else (self._job.shadow, self.collection)
+        passport = self.adapter.describe_collection(target).passport
         follower = Follower(
             adapter=self.adapter,
             journal=self._journal,
             source=source,
             target=target,
-            embedder=self._model_of(target),
-            long_text=settle_policy(None, self._live),
+            embedder=self._model_of(passport),
+            passport=passport,
             spares_newer=not into_shadow,
         )
         return follower.run(progress)
@@ -210,8 +210,7 @@ class _Records(Side):
         self._journal.close()
         self._job.journal_path.unlink()
 
-    def _model_of(self, name: str) -> Embedder:
-        passport = self.adapter.describe_collection(name).passport
+    def _model_of(self, passport: Passport | None) -> Embedder:
         written = _written(passport)
         if written not in self._loaded:
             is_asked = written == self._journal.fact("new")

@@ -16,7 +16,7 @@ from qvec.long_text import LongTextRule, Prepared, settle_policy
 from qvec.long_text import encode as encode_records
 from qvec.migrate.journal import Sampled
 from qvec.migrate.source import Position, Record
-from qvec.types import Document, Vectors
+from qvec.types import CollectionSpec, Document, Vectors
 
 _SPECIAL_TOKENS = 16
 
@@ -172,22 +172,23 @@ class Preparer:
         encode(0, len(batch.documents))
 
 
-def write(adapter: Adapter, collection: str, batch: Batch) -> None:
+def write(adapter: Adapter, target: CollectionSpec, batch: Batch) -> None:
     """Write a batch; rows that the database refuses become errors of the batch.
 
     Raises:
+        PassportMismatchError: the target is another collection by now.
         BackendError: the database failed.
     """
     size = max(1, adapter.capabilities.write_batch)
     rows = batch.written
     for start in range(0, len(rows), size):
-        _upsert(adapter, collection, batch, rows[start : start + size])
+        _upsert(adapter, target, batch, rows[start : start + size])
 
 
-def _upsert(adapter: Adapter, collection: str, batch: Batch, rows: Sequence[int]) -> None:
+def _upsert(adapter: Adapter, target: CollectionSpec, batch: Batch, rows: Sequence[int]) -> None:
     documents = [batch.documents[row] for row in rows]
     try:
-        adapter.upsert(collection, documents, batch.vectors[list(rows)])
+        adapter.upsert(target.name, documents, batch.vectors[list(rows)], passport=target.passport)
     except PartialWriteError as exc:
         batch.errors |= {batch.place_of[identity]: reason for identity, reason in exc.failed.items()}
     except InvalidInputError as exc:
@@ -195,5 +196,5 @@ def _upsert(adapter: Adapter, collection: str, batch: Batch, rows: Sequence[int]
             batch.errors[batch.place_of[documents[0].id]] = str(exc)
             return
         half = len(rows) // 2
-        _upsert(adapter, collection, batch, rows[:half])
-        _upsert(adapter, collection, batch, rows[half:])
+        _upsert(adapter, target, batch, rows[:half])
+        _upsert(adapter, target, batch, rows[half:])

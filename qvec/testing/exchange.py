@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import cycle
+from threading import Event
+from time import sleep
 
 import numpy as np
 import pytest
 
 from qvec.adapter import Adapter, SupportsExchange
-from qvec.errors import CollectionNotFoundError
+from qvec.errors import CollectionError, CollectionNotFoundError
 from qvec.testing.base import Connection, SuiteBase, fresh_name, scan_all
 from qvec.testing.lifecycle import PASSPORT
-from qvec.types import CollectionSpec, Document
+from qvec.types import CollectionSpec, Document, Vector
 
 _WIDE, _NARROW = 12, 5
+_EXCHANGES = 12
+_PAUSE = 0.002
+_MODELS = [replace(PASSPORT, dim=2, revision=f"model {number}") for number in (0, 1)]
 
 
 class ExchangeTests(SuiteBase):
@@ -22,15 +29,14 @@ class ExchangeTests(SuiteBase):
     @pytest.fixture
     def pair(self, connection: Connection) -> tuple[str, str]:
         """Make a collection of each of two dims, with one record each and one of the same id."""
-        if not isinstance(connection.adapter, SupportsExchange):
-            pytest.skip("declares no exchange")
+        adapter = _exchanging(connection)
         one, other = fresh_name(), fresh_name()
         for name, dim in ((one, _WIDE), (other, _NARROW)):
             passport = replace(PASSPORT, dim=dim, revision=str(dim))
-            connection.adapter.create_collection(CollectionSpec(name, dim, passport=passport))
+            adapter.create_collection(CollectionSpec(name, dim, passport=passport))
             documents = [Document("both", f"of {dim} words"), Document(str(dim), "single")]
-            connection.adapter.upsert(name, documents, np.eye(2, dim, dtype=np.float32))
-            connection.adapter.refresh(name)
+            adapter.upsert(name, documents, np.eye(2, dim, dtype=np.float32))
+            adapter.refresh(name)
         return one, other
 
     def test_two_collections_trade_names_and_trade_them_back(
@@ -69,6 +75,29 @@ class ExchangeTests(SuiteBase):
         adapter.drop_collection(one)
         adapter.drop_collection(other)
 
+    def test_no_write_lands_in_a_collection_of_another_model(self, connection: Connection) -> None:
+        adapter = _exchanging(connection)
+        assert isinstance(adapter, SupportsExchange)
+        pair = fresh_name(), fresh_name()
+        for name, passport in zip(pair, _MODELS, strict=True):
+            adapter.create_collection(CollectionSpec(name, 2, passport=passport))
+        stopped = Event()
+        with ThreadPoolExecutor(4) as threads:
+            writing = [threads.submit(_write, adapter, pair, number, stopped) for number in range(4)]
+            try:
+                for _ in range(_EXCHANGES):
+                    adapter.exchange(*pair)
+                    sleep(_PAUSE)
+            finally:
+                stopped.set()
+        taken = [done.result() for done in writing]
+        found = dict(_held(adapter, name) for name in pair)
+        for number in (0, 1):
+            assert set(found[number]) == taken[number] | taken[number + 2]
+            assert {vector.argmax() for vector in found[number].values()} == {number}
+        for name in pair:
+            adapter.drop_collection(name)
+
     def test_an_exchange_with_nothing_changes_nothing(self, adapter: Adapter, pair: tuple[str, str]) -> None:
         assert isinstance(adapter, SupportsExchange)
         one, other = pair
@@ -78,6 +107,37 @@ class ExchangeTests(SuiteBase):
                 adapter.exchange(*names)
         assert adapter.describe_collection(one).dim == _WIDE
         adapter.drop_collection(one)
+
+
+def _exchanging(connection: Connection) -> Adapter:
+    if not isinstance(connection.adapter, SupportsExchange):
+        pytest.skip("declares no exchange")
+    return connection.adapter
+
+
+def _write(adapter: Adapter, pair: tuple[str, str], number: int, stopped: Event) -> set[str]:
+    """Write vectors of one model by both names in turn; tell which records were taken."""
+    taken = set()
+    model = number % 2
+    for count, name in enumerate(cycle(pair)):
+        if stopped.is_set():
+            break
+        document = Document(f"{number} {count}", "word")
+        try:
+            adapter.upsert(name, [document], np.eye(2, dtype=np.float32)[[model]], passport=_MODELS[model])
+        except CollectionError:
+            continue
+        taken.add(document.id)
+        sleep(_PAUSE)
+    return taken
+
+
+def _held(adapter: Adapter, name: str) -> tuple[int, dict[str, Vector]]:
+    """Read a collection whole, with the number of its model."""
+    adapter.refresh(name)
+    passport = adapter.describe_collection(name).passport
+    assert passport is not None
+    return _MODELS.index(passport), adapter.get_vectors(name, [document.id for document in scan_all(adapter, name)])
 
 
 def _dims(adapter: Adapter, names: tuple[str, str]) -> list[int]:

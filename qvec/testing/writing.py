@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from qvec.adapter import Adapter
 from qvec.checks import MAX_DEPTH
-from qvec.errors import InvalidInputError, PartialWriteError
+from qvec.errors import InvalidInputError, PartialWriteError, PassportMismatchError
 from qvec.filters import Compare, Op
 from qvec.testing.base import SuiteBase, fill, fresh_name, ids_of, make, need_lexical, scan_all
 from qvec.testing.corpus import CORPUS, DIM, NASTY_IDS, NASTY_TEXTS, numbered, vectors_for
-from qvec.types import Document, Value
+from qvec.testing.lifecycle import PASSPORT
+from qvec.types import CollectionSpec, Document, Passport, Value
 
 
 def _nested(depth: int) -> Value:
@@ -230,6 +232,24 @@ class WritingTests(SuiteBase):
         fill(adapter, name, documents[:3], np.asfortranarray(vectors)[:3])
         fill(adapter, name, documents[3:], vectors.astype(np.float64)[3:])  # type: ignore[arg-type]
         assert [ids_of(hits) for hits in adapter.search_dense(name, vectors, k=1)] == [[d.id] for d in documents]
+
+    @pytest.mark.parametrize("held", [PASSPORT, None], ids=["of another model", "without a passport"])
+    def test_a_write_for_another_passport_is_refused_and_leaves_nothing(
+        self, adapter: Adapter, name: str, held: Passport | None
+    ) -> None:
+        adapter.create_collection(CollectionSpec(name, DIM, passport=held))
+        adapter.upsert(name, [Document("a", "first")], np.ones((1, DIM), np.float32), passport=held)
+        adapter.refresh(name)
+        others = [Document("a", "of another model"), Document("b", "too")]
+        for dim in (DIM, DIM + 1):
+            given = replace(PASSPORT, dim=dim, revision="of another model")
+            with pytest.raises(PassportMismatchError, match=f"{name}.*run again"):
+                adapter.upsert(name, others, np.ones((2, dim), np.float32), passport=given)
+        adapter.refresh(name)
+        assert [(each.id, each.text) for each in scan_all(adapter, name)] == [("a", "first")]
+        adapter.upsert(name, others, np.ones((2, DIM), np.float32))
+        adapter.refresh(name)
+        assert {each.text for each in scan_all(adapter, name)} == {"of another model", "too"}
 
     def test_threads_may_refresh_at_once(self, adapter: Adapter) -> None:
         for _ in range(8):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from qvec.checks import check_held
 from qvec.errors import InvalidInputError
 from qvec.filters import And, Compare, Exists, Filter, Not, Op, Or, matches
 from qvec.memory import MemoryAdapter
@@ -133,39 +135,53 @@ class LexicalTiesBackwards(MemoryAdapter):
 class Duplicates(MemoryAdapter):
     """An insert where an upsert is meant."""
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, **options) -> None:
         twice = [replace(each, id=f"{each.id}\u00a0") if self.get(name, [each.id]) else each for each in documents]
-        super().upsert(name, twice, vectors)
+        super().upsert(name, twice, vectors, **options)
 
 
 class MergedMetadata(MemoryAdapter):
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, **options) -> None:
         old = {each.id: each.metadata for each in self.get(name, [each.id for each in documents])}
         merged = [replace(each, metadata={**old.get(each.id, {}), **each.metadata}) for each in documents]
-        super().upsert(name, merged, vectors)
+        super().upsert(name, merged, vectors, **options)
 
 
 class WrittenOneByOne(MemoryAdapter):
     """Refuses a batch after its good part is in."""
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, **options) -> None:
         for at, document in enumerate(documents):
-            super().upsert(name, [document], vectors[at : at + 1])
+            super().upsert(name, [document], vectors[at : at + 1], **options)
 
 
 class SilentlyCut(MemoryAdapter):
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
-        super().upsert(name, [replace(each, text=each.text[:8192]) for each in documents], vectors)
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, **options) -> None:
+        super().upsert(name, [replace(each, text=each.text[:8192]) for each in documents], vectors, **options)
 
 
 class NaNTaken(MemoryAdapter):
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
-        super().upsert(name, documents, np.nan_to_num(vectors))
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, **options) -> None:
+        super().upsert(name, documents, np.nan_to_num(vectors), **options)
 
 
 class DigestDropped(MemoryAdapter):
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
-        super().upsert(name, [replace(each, digest="") for each in documents], vectors)
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, **options) -> None:
+        super().upsert(name, [replace(each, digest="") for each in documents], vectors, **options)
+
+
+class PassportIgnored(MemoryAdapter):
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport=None) -> None:
+        super().upsert(name, documents, vectors)
+
+
+class PassportComparedTooEarly(MemoryAdapter):
+    """Compares what has the name, and writes to what has it then."""
+
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport=None) -> None:
+        check_held(self.describe_collection(name), passport)
+        time.sleep(0.001)
+        super().upsert(name, documents, vectors)
 
 
 class PassportDropped(MemoryAdapter):
@@ -194,9 +210,9 @@ class StaleKeywords(MemoryAdapter):
         super().create_collection(spec, exist_ok=exist_ok)
         self.first.create_collection(spec, exist_ok=exist_ok)
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, **options) -> None:
         new = [at for at, each in enumerate(documents) if not self.get(name, [each.id])]
-        super().upsert(name, documents, vectors)
+        super().upsert(name, documents, vectors, **options)
         self.first.upsert(name, [documents[at] for at in new], np.asarray(vectors)[new])
 
     def search_lexical(self, name: str, queries: Sequence[str], **options) -> list[list[Hit]]:
@@ -216,9 +232,9 @@ class FirstQueryForAll(MemoryAdapter):
 
 
 class UntypedRefusal(MemoryAdapter):
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, **options) -> None:
         try:
-            super().upsert(name, documents, vectors)
+            super().upsert(name, documents, vectors, **options)
         except InvalidInputError as exc:
             raise ValueError("the driver says no") from exc
 
@@ -234,6 +250,7 @@ _TIES = "test_equal_vectors_stand_by_id_and_the_cut_keeps_the_smallest"
 _SELECTS = "test_a_filter_selects_what_matches_selects"
 _REST = "test_its_negation_selects_the_rest"
 _REFUSED = "test_a_document_that_cannot_be_held_is_refused_and_nothing_written"
+_FOR_ANOTHER = "test_a_write_for_another_passport_is_refused_and_leaves_nothing"
 CAUGHT_BY: dict[type[MemoryAdapter], tuple[str, ...]] = {
     CosineDistance: (f"{_SCORES}[cosine]", "test_known_cosines"),
     SquaredDistance: (f"{_SCORES}[l2]", "test_known_distances"),
@@ -253,6 +270,8 @@ CAUGHT_BY: dict[type[MemoryAdapter], tuple[str, ...]] = {
     SilentlyCut: ("test_a_text_of_50_kilobytes_is_kept_whole_or_refused_by_name",),
     NaNTaken: ("test_a_vector_that_is_not_finite_is_refused_and_nothing_written[nan]",),
     DigestDropped: ("test_digests_are_found_by_source", "test_source_and_digest_come_back"),
+    PassportIgnored: (f"{_FOR_ANOTHER}[of another model]", f"{_FOR_ANOTHER}[without a passport]"),
+    PassportComparedTooEarly: ("test_no_write_lands_in_a_collection_of_another_model",),
     PassportDropped: ("test_describe_reports_what_was_created[cosine]",),
     ScanRepeats: ("test_scan_walks_each_record_once_in_small_batches[7]",),
     StaleKeywords: (

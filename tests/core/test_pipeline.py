@@ -13,7 +13,7 @@ from qvec.embedders.hashing import HashingEmbedder
 from qvec.errors import InvalidInputError
 from qvec.memory import MemoryAdapter
 from qvec.prepare import WINDOW
-from qvec.types import Capabilities, Document, Vectors
+from qvec.types import Capabilities, Document, Passport, Vectors
 
 WINDOWS = 4
 
@@ -45,12 +45,14 @@ class Slow(MemoryAdapter):
     def capabilities(self) -> Capabilities:
         return replace(super().capabilities, write_batch=WINDOWS * WINDOW)
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         self.sizes.append(len(documents))
         assert self.embedder.is_done.wait(60)
         if any(document.metadata.get("refused") for document in documents):
             raise InvalidInputError("refused")
-        super().upsert(name, documents, vectors)
+        super().upsert(name, documents, vectors, passport=passport)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from qvec.migrate import (
 )
 from qvec.pipeline import run
 from qvec.registry import embedded_uri, load_embedder, open_adapter
-from qvec.types import Document, Vectors
+from qvec.types import Document, Passport, Vectors
 from tests.migrate.postgres import own_database, psycopg
 from tests.migrate.test_attach import db, job, make, tables
 
@@ -207,21 +207,26 @@ def test_a_run_of_the_old_model_that_is_under_way_writes_nothing_into_the_new(tm
     assert state(address)[2]
 
 
-def test_a_run_whose_collection_is_exchanged_as_it_writes_is_told_and_not_its_documents(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [("hashing", 64), ("bundled", 256)], ids=["narrower", "as wide"])
+def test_a_run_whose_collection_is_exchanged_as_it_writes_is_told_and_not_its_documents(
+    other: tuple[str, int], tmp_path: Path
+) -> None:
     qvec_faiss = pytest.importorskip("qvec_faiss")
     uri = embedded_uri("faiss", tmp_path / "db")
-    for name, dim in (("books", 256), ("books_swap", 64)):
-        qvec.index(name, ROWS[:3], backend=uri.reveal(), model="hashing", dim=dim)
+    for name, (model, dim) in {"books": ("hashing", 256), "books_swap": other}.items():
+        qvec.index(name, ROWS[:3], backend=uri.reveal(), model=model, dim=dim)
 
     class Exchanging(qvec_faiss.FaissAdapter):
         """Another program exchanges the names after the passports were compared, before the write."""
 
-        def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+        def upsert(
+            self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+        ) -> None:
             self.exchange(name, "books_swap")
-            super().upsert(name, documents, vectors)
+            super().upsert(name, documents, vectors, passport=passport)
 
     adapter = Exchanging.from_uri(uri)
-    with pytest.raises(PassportMismatchError):
+    with pytest.raises(PassportMismatchError, match="run again"):
         run(adapter, "books", load_embedder("hashing"), [{"id": "r1", "text": "other words"}])
     adapter.close()
     assert state(uri.reveal())[1]["r1"] == ROWS[1]["text"]

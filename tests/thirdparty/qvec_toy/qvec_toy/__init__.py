@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple, Self
 import numpy as np
 
 from qvec.adapter import Adapter
-from qvec.checks import check_batch, check_k, check_spec, check_vectors
+from qvec.checks import check_batch, check_held, check_k, check_spec, check_vectors
 from qvec.errors import (
     BackendConnectionError,
     CollectionExistsError,
@@ -105,9 +105,12 @@ class ToyAdapter(Adapter):
             self._need_open()
             return sorted(self._specs)
 
-    def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors) -> None:
+    def upsert(
+        self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport: Passport | None = None
+    ) -> None:
         with self._lock:
             rows = self._collection(name)
+            check_held(self._specs[name], passport)
             checked = check_batch(documents, vectors, self._specs[name].dim)
             for document in documents:
                 if len(document.text.encode()) > MAX_TEXT_BYTES:
