@@ -15,7 +15,7 @@ from qvec.checks import check_name, check_vectors
 from qvec.documents import DocumentLike
 from qvec.embedder import Embedder
 from qvec.embedders.cache_store import VectorCache
-from qvec.errors import CollectionNotFoundError, InvalidInputError
+from qvec.errors import CollectionNotFoundError, InvalidInputError, PassportMismatchError
 from qvec.filters import Where
 from qvec.foreign import ForeignAdapter
 from qvec.fusion import RANK_CONSTANT, Fusion, FusionSpec, Scaling
@@ -155,12 +155,12 @@ class Collection:
         """
         if not len(documents):
             return
-        spec = self._spec_for(vectors)
-        rows = check_vectors(vectors, spec.dim)
-        size = max(1, self._adapter.capabilities.write_batch)
-        for start in range(0, len(documents), size):
-            end = start + size
-            self._adapter.upsert(self.name, documents[start:end], rows[start:end], passport=spec.passport)
+        try:
+            self._write(documents, vectors)
+        except PassportMismatchError:
+            # Who tries again gets the model that the collection has by now.
+            self._opened.doubt()
+            raise
         self._adapter.refresh(self.name)
 
     def search(
@@ -341,6 +341,14 @@ class Collection:
             return check_vectors(np.asarray(vector)[None], len(vector))
         self._opened.check_there()
         return self._opened.model().encode_query([query], instruction=instruction)
+
+    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        spec = self._spec_for(vectors)
+        rows = check_vectors(vectors, spec.dim)
+        size = max(1, self._adapter.capabilities.write_batch)
+        for start in range(0, len(documents), size):
+            end = start + size
+            self._adapter.upsert(self.name, documents[start:end], rows[start:end], passport=spec.passport)
 
     def _spec_for(self, vectors: Vectors) -> CollectionSpec:
         """Say what vectors made elsewhere were made for; where nothing is there yet, make it."""

@@ -28,6 +28,7 @@ from qvec_milvus.connection import Connection, open_file, open_server
 from qvec_milvus.errors import MovedError
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
+from qvec_milvus.growing import index_growing
 from qvec_milvus.legs import READ_AT_ONCE, Found, Legs
 from qvec_milvus.reading import Reader
 from qvec_milvus.schema import Shape
@@ -211,6 +212,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
                 client.flush(name)
         else:
             self._reader.settle(name)
+            index_growing(self._connection, self._reader, name)
         self._totals.settle(name)
 
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:

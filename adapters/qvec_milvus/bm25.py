@@ -8,7 +8,7 @@ a flush, and its order is wrong as soon as there are two segments. Servers befor
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from qvec.lexical import idf, term_score
 from qvec_milvus.analyzers import Cut
 from qvec_milvus.filters import among
 from qvec_milvus.postings import LONG, frequency
-from qvec_milvus.reading import Reader
+from qvec_milvus.reading import AT_ONCE, Reader
 from qvec_milvus.schema import READ, document
 
 _TERMS_AT_ONCE = 32
@@ -32,13 +32,38 @@ class Totals(Protocol):
 
 
 @dataclass(slots=True)
-class _Postings:
+class Postings:
+    """What was read of the records that hold some terms: how often, and how long they are; so many are read at once."""
+
+    at_once: int = AT_ONCE
     frequencies: defaultdict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     lengths: dict[str, int] = field(default_factory=dict)
 
+    def read(self, reader: Reader, name: str, expression: str, terms: Sequence[str]) -> set[str]:
+        """Add the records that an expression is true of; return those whose words were too long to be held."""
+        long: set[str] = set()
+        for row in reader.rows(name, expression, ["id", "words", "length"], at_once=self.at_once):
+            self.lengths[row["id"]] = row["length"]
+            if row["words"] == LONG:
+                long.add(row["id"])
+                continue
+            for term in terms:
+                if count := frequency(row["words"], term):
+                    self.frequencies[term][row["id"]] = count
+        return long
+
+    def read_long(self, reader: Reader, name: str, ids: set[str], terms: Sequence[str], cutter: Cut) -> None:
+        """Cut the texts of records again."""
+        for some in _parts(sorted(ids), _IDS_AT_ONCE):
+            for row in reader.rows(name, among("id", some), READ):
+                frequencies = Counter(cutter(document(row).searchable_text))
+                for term in terms:
+                    if term in frequencies:
+                        self.frequencies[term][row["id"]] = frequencies[term]
+
 
 class Keywords:
-    """Rank records by BM25.
+    """Rank records by BM25, all those that share a word with a query.
 
     Args:
         reader: of the collections.
@@ -60,35 +85,20 @@ class Keywords:
         documents, tokens = self._totals.of(name)
         postings = self._postings(name, terms, cutter)
         wanted = self._wanted(name, terms, expression) if expression else postings.lengths.keys()
+        weights = {term: idf(documents, len(postings.frequencies.get(term, {}))) for term in terms}
         answers = []
         for each in cut:
-            scores = _scores(each, postings, documents, tokens / max(1, documents))
-            kept = [(id, score) for id, score in scores.items() if id in wanted]
-            answers.append(sorted(kept, key=lambda item: (-item[1], item[0])))
+            scores = scored(each, postings, weights, tokens / max(1, documents))
+            answers.append(in_order((id, score) for id, score in scores.items() if id in wanted))
         return answers
 
-    def _postings(self, name: str, terms: Sequence[str], cutter: Cut) -> _Postings:
-        found = _Postings()
+    def _postings(self, name: str, terms: Sequence[str], cutter: Cut) -> Postings:
+        found = Postings()
         long: set[str] = set()
         for some in _parts(terms, _TERMS_AT_ONCE):
-            for row in self._reader.rows(name, self._holding(some), ["id", "words", "length"]):
-                found.lengths[row["id"]] = row["length"]
-                if row["words"] == LONG:
-                    long.add(row["id"])
-                    continue
-                for term in some:
-                    if count := frequency(row["words"], term):
-                        found.frequencies[term][row["id"]] = count
-        self._add_long(name, terms, sorted(long), cutter, found)
+            long |= found.read(self._reader, name, self._holding(some), some)
+        found.read_long(self._reader, name, long, terms, cutter)
         return found
-
-    def _add_long(self, name: str, terms: Sequence[str], ids: Sequence[str], cutter: Cut, found: _Postings) -> None:
-        for some in _parts(ids, _IDS_AT_ONCE):
-            for row in self._reader.rows(name, among("id", some), READ):
-                frequencies = Counter(cutter(document(row).searchable_text))
-                for term in terms:
-                    if term in frequencies:
-                        found.frequencies[term][row["id"]] = frequencies[term]
 
     def _wanted(self, name: str, terms: Sequence[str], expression: str) -> set[str]:
         return {
@@ -98,14 +108,20 @@ class Keywords:
         }
 
 
-def _scores(terms: Sequence[str], postings: _Postings, documents: int, average: float) -> dict[str, float]:
+def scored(
+    terms: Sequence[str], postings: Postings, weights: Mapping[str, float], average: float
+) -> defaultdict[str, float]:
+    """Score what was read; each term's weight is its `qvec.lexical.idf`."""
     scores: defaultdict[str, float] = defaultdict(float)
     for term in terms:
-        frequencies = postings.frequencies.get(term, {})
-        weight = idf(documents, len(frequencies))
-        for id, count in frequencies.items():
-            scores[id] += weight * term_score(count, postings.lengths[id], average)
+        for id, count in postings.frequencies.get(term, {}).items():
+            scores[id] += weights[term] * term_score(count, postings.lengths[id], average)
     return scores
+
+
+def in_order(scores: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Sort best first, ties by id."""
+    return sorted(scores, key=lambda item: (-item[1], item[0]))
 
 
 def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

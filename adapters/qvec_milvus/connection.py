@@ -35,6 +35,7 @@ class Connection:
     version: str
     closed: bool = False
     unsettled: dict[str, set[str] | None] = field(default_factory=dict)
+    grown: dict[str, int] = field(default_factory=dict)
 
     @property
     def keywords(self) -> KeywordForm:
@@ -51,6 +52,7 @@ class Connection:
     def wrote(self, name: str, sources: Sequence[str] | None = None) -> None:
         """Note that a collection is about to be written to: records of these sources, or None for any."""
         held = self.unsettled.setdefault(name, set())
+        self.grown[name] = self.grown.get(name, 0) + len(sources or ())
         if sources is None or held is None or len(held) > _REMEMBERED:
             self.unsettled[name] = None
         else:

@@ -17,12 +17,12 @@ from qvec.layouts import FieldMap, Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
 from qvec_milvus.connection import Connection
 from qvec_milvus.foreign_fields import ForeignCollection, describe
+from qvec_milvus.legs import DEFAULT_EF
 from qvec_milvus.reading import Reader
 from qvec_milvus.search import MAX_WINDOW
 
 _AT_ONCE = 500
 _SPARE = 4
-_DEFAULT_EF = 128
 
 
 class ForeignCollections(ForeignAdapter):
@@ -158,7 +158,7 @@ class ForeignCollections(ForeignAdapter):
         )
 
     def _ask(self, known: ForeignCollection, query: Vector, limit: int, expression: str, ef: int | None) -> list[Hit]:
-        inner = {"ef": max(ef or _DEFAULT_EF, limit)} if known.index == "HNSW" else {}
+        inner = {"ef": max(ef or DEFAULT_EF, limit)} if known.index == "HNSW" else {}
         with self._connection.use() as client:
             found = client.search(
                 known.table,

@@ -16,12 +16,16 @@ from qvec_milvus.bm25 import Keywords, Totals
 from qvec_milvus.connection import Connection, KeywordForm
 from qvec_milvus.filters import among
 from qvec_milvus.keywords import BM25_SCALE, words
-from qvec_milvus.postings import in_terms, in_words
+from qvec_milvus.maxscore import RareFirst
+from qvec_milvus.postings import in_words
 from qvec_milvus.reading import Reader
 from qvec_milvus.search import ranked
+from qvec_milvus.totals import ServerTotals
 
 READ_AT_ONCE = 1000
-_DEFAULT_EF = 128
+DEFAULT_EF = 256
+"""Finds .994 of the ten nearest among SciFact's 5,183 texts, and 128 finds .976; adds a tenth to a trip of 5 ms."""
+
 _DEFAULT_NPROBE = 32
 
 
@@ -50,7 +54,8 @@ class Legs:
     def __init__(self, connection: Connection, reader: Reader, totals: Totals) -> None:
         self._connection = connection
         self._reader = reader
-        self._keywords = Keywords(reader, totals, in_words if connection.is_lite else in_terms)
+        self._keywords = Keywords(reader, totals, in_words)
+        self._rare_first = RareFirst(reader, totals) if isinstance(totals, ServerTotals) else None
 
     def dense(
         self, spec: CollectionSpec, queries: Vectors, depth: int, expression: str, ef: int | None, *, ids_alone: bool
@@ -59,7 +64,7 @@ class Legs:
         if not len(queries):
             return []
         kind = spec.index.kind if spec.index.kind != "auto" else self._connection.auto_kind
-        inner = {"hnsw": {"ef": ef or _DEFAULT_EF}, "ivf": {"nprobe": ef or _DEFAULT_NPROBE}}.get(kind, {})
+        inner = {"hnsw": {"ef": ef or DEFAULT_EF}, "ivf": {"nprobe": ef or _DEFAULT_NPROBE}}.get(kind, {})
         fields = ["id"] if ids_alone else schema.READ
         loses_zeros = spec.metric is Metric.COSINE and not self._connection.is_lite
         with self._connection.use():
@@ -91,8 +96,10 @@ class Legs:
         """Rank the best records of each query by BM25."""
         if keywords == "function":
             return [self._by_function(spec, query, depth, expression, ids_alone=ids_alone) for query in queries]
-        scored = self._keywords.ranked(spec.name, queries, expression, cutter(spec.analyzer))
-        return [Found(each[:depth]) for each in scored]
+        cut = cutter(spec.analyzer)
+        if self._rare_first is None:
+            return [Found(each[:depth]) for each in self._keywords.ranked(spec.name, queries, expression, cut)]
+        return [Found(self._rare_first.ranked(spec.name, query, expression, cut, depth)) for query in queries]
 
     def documents(self, name: str, ids: Sequence[str]) -> dict[str, Document]:
         """Read documents by id."""

@@ -63,6 +63,11 @@ def in_terms(terms: Iterable[str]) -> str:
     return f"array_contains_any(terms, {[_LONG_TERM, *(_hash(term) for term in terms)]})"
 
 
+def has_term(term: str) -> str:
+    """Write that a term is among a document's hashes; with `LONG`, that there are too many terms to hold."""
+    return f"array_contains(terms, {_LONG_TERM if term == LONG else _hash(term)})"
+
+
 def has_length_bit(bit: int) -> str:
     """Write that a bit of the document's length is set."""
     return f"array_contains(terms, {-1 - bit})"

@@ -10,7 +10,8 @@ from qvec_milvus.connection import Connection
 from qvec_milvus.filters import EVERYTHING, literal
 
 PAGE = 10_000
-_AT_ONCE = 2000
+AT_ONCE = 2000
+"""So many records are read at once whatever they hold, 130 kB each at most."""
 
 
 class Reader:
@@ -39,14 +40,20 @@ class Reader:
         return int(found[0]["count(*)"])
 
     def rows(
-        self, name: str, expression: str, fields: list[str], *, sources: Sequence[str] | None = None
+        self,
+        name: str,
+        expression: str,
+        fields: list[str],
+        *,
+        sources: Sequence[str] | None = None,
+        at_once: int = AT_ONCE,
     ) -> Iterator[dict[str, Any]]:
         """Read the fields of the records that an expression is true of; `sources` names theirs, where they are known.
 
-        A few are read with one query: pymilvus 3.0's iterator takes half a second to begin on a server of 2.3, and on
-        Lite 3.2 makes gRPC log a traceback.
+        Up to `at_once` are read with one query: pymilvus 3.0's iterator takes half a second to begin on a server of
+        2.3, and on Lite 3.2 makes gRPC log a traceback.
         """
-        limit = None if self._connection.is_lite else _AT_ONCE
+        limit = None if self._connection.is_lite else at_once
         with self._connection.use() as client:
             found = client.query(
                 name,

@@ -9,7 +9,7 @@ from threading import RLock
 from typing import Any
 
 from qvec_milvus.filters import among
-from qvec_milvus.postings import LENGTH_BITS, has_length_bit
+from qvec_milvus.postings import LENGTH_BITS, has_length_bit, has_term
 from qvec_milvus.reading import Reader
 
 PROPERTY = "qvec.tokens"
@@ -20,11 +20,15 @@ _REMEMBERED = 200_000
 
 
 class ServerTotals:
-    """Count on a server, by the bits of the lengths: one count a bit, remembered while the collection's size stays."""
+    """Count on a server: tokens by the bits of the lengths, a count a bit; the documents with a term, a count a term.
+
+    Both are remembered while the collection's size stays.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._known: dict[str, tuple[int, int]] = {}
+        self._containing: dict[str, dict[str, int]] = {}
 
     def of(self, name: str) -> tuple[int, int]:
         """Return a collection's number of documents and of tokens."""
@@ -32,8 +36,17 @@ class ServerTotals:
         known = self._known.get(name)
         if known is None or known[0] != documents:
             tokens = sum(self._reader.count(name, has_length_bit(bit)) << bit for bit in range(LENGTH_BITS))
+            self._containing.pop(name, None)
             known = self._known[name] = (documents, tokens)
         return known
+
+    def containing(self, name: str, terms: Sequence[str]) -> dict[str, int]:
+        """Count the documents that hold each term; `of` is to be asked first, so that nothing old is remembered."""
+        known = self._containing.setdefault(name, {})
+        found = {term: known[term] if term in known else self._reader.count(name, has_term(term)) for term in terms}
+        if len(known) < _REMEMBERED:
+            known.update(found)
+        return found
 
     def are_new(self, name: str, sources: Sequence[str]) -> bool:
         """Tell nothing: others may write to a server."""
@@ -42,9 +55,9 @@ class ServerTotals:
     @contextmanager
     def changing(self, name: str, _ids: Sequence[str], _sources: Sequence[str], _tokens: int) -> Iterator[None]:
         """Forget what is known of a collection while it is written to."""
-        self._known.pop(name, None)
+        self.forget(name)
         yield
-        self._known.pop(name, None)
+        self.forget(name)
 
     def settle(self, name: str) -> None:
         """Do nothing: each total is counted when it is asked for."""
@@ -52,6 +65,7 @@ class ServerTotals:
     def forget(self, name: str) -> None:
         """Forget a collection that is dropped."""
         self._known.pop(name, None)
+        self._containing.pop(name, None)
 
 
 class LiteTotals:

@@ -120,6 +120,29 @@ class LexicalTests(SuiteBase):
         [hits] = adapter.search_lexical(name, ["document number"], k=20, filter=Compare("rare", Op.EQ, True))
         assert ids_of(hits) == [f"doc{i:05}" for i in range(7, 2000, 100)]
 
+    def test_the_first_hits_are_the_reference_s_whatever_is_left_unread(self, adapter: Adapter, name: str) -> None:
+        need_lexical(adapter)
+        drawn = random.Random(7)
+        documents = [
+            Document(f"d{number:03}", " ".join(words_of(drawn, drawn.randint(1, 60))), {"tenth": number % 10 == 0})
+            for number in range(300)
+        ]
+        # The best two hold both less rare words, and score but little more than those with the rarest.
+        documents += [Document(f"r{number:03}", "rare " * 6 + "w1 " * (number % 3)) for number in range(14)]
+        documents += [Document(f"s{number:03}", "some " * 3 + "w1 " * (number % 7)) for number in range(60)]
+        documents += [Document(f"t{number:03}", "other " * 3 + "w1 " * (number % 7)) for number in range(60)]
+        documents += [Document(f"u{number}", "some other " * 12) for number in range(2)]
+        queries = ["w1 w2", "rare some other", *(" ".join(words_of(drawn, size)) for size in (3, 6, 12, 12))]
+        reference = MemoryAdapter()
+        for each in (adapter, reference):
+            make(each, name)
+            fill(each, name, documents)
+        for filter in (None, Compare("tenth", Op.EQ, True)):
+            for k, offset in ((1, 0), (5, 0), (5, 20), (150, 0)):
+                wanted = reference.search_lexical(name, queries, k=k, offset=offset, filter=filter)
+                found = adapter.search_lexical(name, queries, k=k, offset=offset, filter=filter)
+                assert [ids_of(hits) for hits in found] == [ids_of(hits) for hits in wanted]
+
     def test_a_missing_keyword_leg_is_said(self, adapter: Adapter, name: str) -> None:
         if adapter.capabilities.lexical:
             pytest.skip("declares a keyword leg")
@@ -180,6 +203,11 @@ ENGLISH = [
     Document("titled", "nothing of the kind", {"title": "Jumping"}),
     Document("none", "the quiet library", {"odd": True}),
 ]
+
+
+def words_of(drawn: random.Random, count: int) -> list[str]:
+    """Draw words of which few are in most texts and most in few."""
+    return [f"w{min(int(drawn.paretovariate(0.5)), 2000)}" for _ in range(count)]
 
 
 def need_analyzer(adapter: Adapter) -> str:

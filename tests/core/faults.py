@@ -225,6 +225,23 @@ class AsciiKeywords(MemoryAdapter):
         return super().search_lexical(name, [query.encode("ascii", "ignore").decode() for query in queries], **options)
 
 
+class RarestWordAlone(MemoryAdapter):
+    """Leaves every document unread that lacks the rarest word of a query, whatever the others add up to."""
+
+    def search_lexical(self, name: str, queries: Sequence[str], **options) -> list[list[Hit]]:
+        depth = options["k"] + options.get("offset", 0)
+        found = []
+        for query in queries:
+            holding = [
+                {hit.id for hit in super(RarestWordAlone, self).search_lexical(name, [word], k=self.count(name))[0]}
+                for word in query.split()
+            ]
+            rarest = min(filter(None, holding), key=len, default=set())
+            hits = super().search_lexical(name, [query], **{**options, "k": self.count(name), "offset": 0})[0]
+            found.append([hit for hit in hits if hit.id in rarest][:depth][options.get("offset", 0) :])
+        return found
+
+
 class FirstQueryForAll(MemoryAdapter):
     def search_dense(self, name: str, vectors: Vectors, **options) -> list[list[Hit]]:
         found = super().search_dense(name, vectors[:1], **options)
@@ -278,6 +295,7 @@ CAUGHT_BY: dict[type[MemoryAdapter], tuple[str, ...]] = {
         "test_upsert_replaces_the_keywords",
         "test_scores_stay_right_after_updates_and_deletes",
     ),
+    RarestWordAlone: ("test_the_first_hits_are_the_reference_s_whatever_is_left_unread",),
     AsciiKeywords: ("test_chinese_words_find_a_chinese_docstring",),
     FirstQueryForAll: ("test_each_query_of_a_batch_gets_its_own_answer",),
     UntypedRefusal: (f"{_REFUSED}[NUL in the id]",),

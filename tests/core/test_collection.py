@@ -12,6 +12,7 @@ from qvec.database import Database
 from qvec.embedders.hashing import HashingEmbedder
 from qvec.errors import CollectionNotFoundError, FilterError, InvalidInputError, PassportMismatchError
 from qvec.filters import Field
+from qvec.memory import MemoryAdapter
 from qvec.types import Document
 
 DOCS = [
@@ -268,6 +269,21 @@ def test_vectors_of_a_model_that_was_named_leave_its_passport(database: Database
     found = shelf.describe().passport
     assert found is not None
     assert found.model_id == model.model_id
+
+
+def test_vectors_of_the_model_before_a_swap_are_refused_and_those_of_the_model_after_it_taken() -> None:
+    adapter = MemoryAdapter()
+    with Database(adapter) as database:
+        database.collection("shelf", model="hashing", dim=256).index(["one"])
+        database.collection("shadow", model="bundled", dim=256).index(["one"])
+        shelf = database.collection("shelf")
+        vectors = shelf.embedder.encode_document(["two"])
+        adapter.exchange("shelf", "shadow")
+        with pytest.raises(PassportMismatchError):
+            shelf.upsert([Document("two", "two")], vectors)
+        assert shelf.count() == 1
+        shelf.upsert([Document("two", "two")], shelf.embedder.encode_document(["two"]))
+        assert [hit.text for hit in shelf.search("two", mode="dense", k=1)] == ["two"]
 
 
 def test_a_cleared_collection_is_empty_and_as_it_was(books: Collection) -> None:

@@ -36,6 +36,22 @@ def test_rrf_tells_each_legs_rank_score_and_contribution():
     assert fused["d"] == (Leg("lexical", 3, 4.0, 1 / 63),)
 
 
+@pytest.mark.parametrize("weights", [{}, {"lexical": 0.3}, {"dense": 2.0, "lexical": 0.0}])
+def test_relevance_is_the_share_of_what_the_first_of_both_legs_would_have(weights):
+    most = sum(weights.get(leg, 1.0) for leg in ("dense", "lexical")) / 61
+    for hit in rrf({"dense": DENSE, "lexical": LEXICAL}, weights=weights):
+        assert hit.relevance == pytest.approx(hit.score / most)
+    first = [Hit(hit.document, score) for hit, score in zip(DENSE, (3.0, 2.0, 1.0), strict=True)]
+    for fused in (rrf, linear):
+        assert fused({"dense": DENSE, "lexical": first}, weights=weights)[0].relevance == pytest.approx(1.0)
+    assert rrf({"dense": DENSE, "lexical": []}, weights=weights)[0].relevance == pytest.approx(1.0)
+
+
+def test_relevance_by_score_goes_from_the_best_of_both_legs_to_the_worst():
+    fused = {hit.id: hit.relevance for hit in linear({"dense": DENSE, "lexical": LEXICAL})}
+    assert fused == pytest.approx({"a": (1 + 0.5) / 2, "c": (0 + 1) / 2, "b": 0.5 / 2, "d": 0.0})
+
+
 def test_a_weight_scales_its_leg():
     fused = rrf({"dense": DENSE, "lexical": LEXICAL}, weights={"lexical": 0.3})
     assert fused[0].id == "a"
