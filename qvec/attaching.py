@@ -85,6 +85,10 @@ class SupportsAttach(Protocol):
     ) -> Iterator[list[AttachRow]]:
         """Read the documents as they are at the start, or those of `ids` as they are now, in batches of `size`."""
 
+    def attach_count(self, index: str) -> int | None:
+        """Count the documents of an index that was given its fields; None where that takes reading them."""
+        return None
+
     @abstractmethod
     def attach_vectors(
         self, index: str, form: AttachForm, rows: Sequence[AttachRow], digests: Sequence[str], vectors: Vectors

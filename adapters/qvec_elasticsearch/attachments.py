@@ -34,6 +34,11 @@ class Attachments(SupportsAttach):
         """Read through a point in time, or by id."""
         return attaching.rows(self._connection, index, form, size=size, ids=ids, vectors=vectors)
 
+    def attach_count(self, index: str) -> int:
+        """Count in Elasticsearch."""
+        with self._connection.use() as client:
+            return int(client.count(index=index)["count"])
+
     def attach_vectors(
         self, index: str, form: AttachForm, rows: Sequence[AttachRow], digests: Sequence[str], vectors: Vectors
     ) -> tuple[list[str], Mapping[str, str]]:

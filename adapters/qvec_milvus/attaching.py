@@ -70,11 +70,13 @@ class Filling:
         """Write whole rows with their vectors into the twin; return the ids of those whose text is another by now."""
         twin = self._twin
         source = twin.new if twin.is_settled else twin.old
-        now = {self._id(row): self._content(row) for row in self._some(source, [*twin.fields], [r.id for r in rows])}
+        ids = [row.id for row in rows]
+        newer = self._newer(ids) if twin.is_switched and not twin.is_settled else set()
+        now = {self._id(row): self._content(row) for row in self._some(source, [*twin.fields], ids)}
         conflicts, made = [], []
         for row, digest, vector in zip(rows, digests, vectors, strict=True):
             content = now.get(row.id)
-            if content is None:
+            if content is None or row.id in newer:
                 continue
             if str(content.get(twin.form.text) or "") != row.text:
                 conflicts.append(row.id)

@@ -13,6 +13,7 @@ from qvec.types import Vectors
 from qvec_milvus import twins
 from qvec_milvus.attaching import Filling
 from qvec_milvus.connection import Connection
+from qvec_milvus.reading import Reader
 
 _PASSES = 6
 _FEW = 64
@@ -51,25 +52,29 @@ class Attachments(SupportsAttach):
 
     def attach_fields(self, index: str, form: AttachForm) -> None:
         """Make the twin, or open one that is there."""
-        twin = twins.find(self._connection, index)
-        if twin is None:
+        if twins.find(self._connection, index) is None:
             twins.make(self._connection, index, form)
-            twin = self._twin(index)
-        with self._connection.use() as client:
-            for name in {twin.old, twin.new}:
-                # Lite opens a file with its collections released, a server may have been restarted.
-                client.load_collection(name)
         self._passes[index] = Pass()
 
     def attach_rows(
         self, index: str, form: AttachForm, *, size: int, ids: Sequence[str] | None = None, vectors: bool = False
     ) -> Iterator[list[AttachRow]]:
         """Read all rows in the first pass, in later ones those that the twin has otherwise."""
-        filling = self._filling(index)
+        twin = self._twin(index)
+        filling = Filling(self._connection, twin)
         if ids is not None:
             return iter([filling.among(ids)])
-        current = self._passes.get(index, Pass())
-        return filling.rows(size, vectors=vectors) if current.number == 1 else filling.differing(size)
+        self._load(twin)
+        is_first = self._passes.get(index, Pass()).number == 1 and not twin.is_switched
+        if vectors or is_first or twin.is_settled:
+            return filling.rows(size, vectors=vectors)
+        return filling.differing(size)
+
+    def attach_count(self, index: str) -> int:
+        """Count what the first pass reads."""
+        twin = self._twin(index)
+        self._load(twin)
+        return Reader(self._connection).count(twin.new if twin.is_settled else twin.old)
 
     def attach_vectors(
         self, index: str, form: AttachForm, rows: Sequence[AttachRow], digests: Sequence[str], vectors: Vectors
@@ -96,7 +101,8 @@ class Attachments(SupportsAttach):
         Filling(self._connection, twin).drop_extra()
         if twin.is_switched:
             twins.settle(self._connection, twin)
-            return False
+            # A run before this one was broken off after the exchange: the twin's own rows were not read as yet.
+            return done.number == 1
         twins.switch(self._connection, twin)
         return True
 
@@ -114,9 +120,7 @@ class Attachments(SupportsAttach):
     def detach_fields(self, index: str, form: AttachForm) -> None:
         """Bring back what was written since, give the name back, and drop the twin."""
         twin = self._twin(index)
-        with self._connection.use() as client:
-            for name in {twin.old, twin.new}:
-                client.load_collection(name)
+        self._load(twin)
         if twin.is_switched:
             Filling(self._connection, twin).bring_back()
         twins.restore(self._connection, twin)
@@ -126,6 +130,12 @@ class Attachments(SupportsAttach):
         if twin is None:
             raise CollectionNotFoundError(f"the collection {index!r} is not attached")
         return twin
+
+    def _load(self, twin: twins.Twin) -> None:
+        """Make both searchable: Lite opens a file with its collections released, a server may have been restarted."""
+        with self._connection.use() as client:
+            for name in {twin.old, twin.new}:
+                client.load_collection(name)
 
     def _filling(self, index: str) -> Filling:
         return Filling(self._connection, self._twin(index))

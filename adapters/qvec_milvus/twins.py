@@ -252,12 +252,13 @@ def settle(connection: Connection, twin: Twin) -> None:
 def restore(connection: Connection, twin: Twin) -> None:
     """Give the name back, and drop the twin."""
     with connection.use() as client:
-        if client.has_collection(unsettled_name(twin.name)):
-            client.drop_alias(unsettled_name(twin.name))
         if twin.was_alias and twin.is_switched:
             client.alter_alias(twin.before, twin.name)
         elif twin.is_switched:
             client.drop_alias(twin.name)
+        # Not before the twin has lost the name: were that broken off, it would pass for one that alone counts.
+        if client.has_collection(unsettled_name(twin.name)):
+            client.drop_alias(unsettled_name(twin.name))
         if not twin.was_alias and twin.old != twin.name:
             client.rename_collection(twin.old, twin.name)
             client.load_collection(twin.name)

@@ -11,24 +11,24 @@ import click
 
 from qvec.cli.migrate_index import attach_in_place, attach_index
 from qvec.cli.migrate_options import (
-    Progress,
     carry_options,
     chosen_fields,
     chosen_source,
     copy_job,
+    ended,
     field_options,
     settings_of,
     source_options,
     tell,
     tell_errors,
 )
+from qvec.cli.migrate_progress import by_batches
 from qvec.cli.migrate_swap import swap as swap_command
 from qvec.cli.migrate_sync import sync
 from qvec.cli.migrate_verify import undo as undo_command
 from qvec.cli.migrate_verify import verify as verify_command
 from qvec.cli.options import database_options, model_options
 from qvec.cli.plan_lines import plan_lines
-from qvec.cli.stopping import by_batches
 
 if TYPE_CHECKING:
     from qvec.migrate import CopyJob
@@ -98,7 +98,7 @@ def copy(
 def _copy(job: CopyJob, errors: str | None, *, restart: bool, stop: bool, as_json: bool) -> None:
     from qvec import migrate as api
 
-    with by_batches(Progress(as_json=as_json)) as progress:
+    with by_batches(as_json=as_json) as progress:
         report = api.copy(job, restart=restart, on_error="stop" if stop else "list", progress=progress)
     if errors is not None:
         lines = (json.dumps({"place": place, "reason": reason}) + "\n" for place, reason in api.copy_errors(job))
@@ -212,9 +212,9 @@ def attach(
     )
     if dry_run:
         statements = api.plan_attach(job)
-        tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
+        tell({"dry_run": True, "statements": statements}, ended(statements), as_json=as_json)
         return
-    with by_batches(Progress(as_json=as_json)) as progress:
+    with by_batches(as_json=as_json) as progress:
         report = api.attach(job, progress=progress)
     line = (
         f"{collection}: {report.embedded:,} rows embedded, {report.unchanged:,} unchanged, {report.removed:,} removed, "
@@ -236,7 +236,7 @@ def detach(url: str, collection: str, dry_run: bool, as_json: bool) -> None:
     attached = api.Attached(url=url, collection=collection)
     if dry_run:
         statements = api.plan_undo(attached)
-        tell({"dry_run": True, "statements": statements}, [f"{line};" for line in statements], as_json=as_json)
+        tell({"dry_run": True, "statements": statements}, ended(statements), as_json=as_json)
         return
     api.undo(attached)
     tell({"collection": collection, "detached": True}, [f"detached {collection}"], as_json=as_json)

@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import click
 
-from qvec.cli.migrate_options import Progress, settings_of, tell, tell_errors
+from qvec.cli.migrate_options import settings_of, tell, tell_errors
+from qvec.cli.migrate_progress import by_batches
 from qvec.cli.options import model_options
-from qvec.cli.stopping import by_batches
 
 
 @click.command("attach-index")
@@ -49,7 +49,7 @@ def attach_in_place(
         steps = api.plan_attach_index(job)
         tell({"dry_run": True, "steps": steps}, steps, as_json=as_json)
         return
-    with by_batches(Progress(as_json=as_json)) as progress:
+    with by_batches(as_json=as_json) as progress:
         report = api.attach_index(job, progress=progress)
     layout = api.layout_of(url, index)
     line = (

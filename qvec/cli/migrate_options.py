@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,11 +14,15 @@ from qvec.cli.options import write_json
 
 if TYPE_CHECKING:
     from qvec.config import Settings
-    from qvec.migrate import CopyJob, CopyProgress, FieldMap
+    from qvec.migrate import CopyJob, FieldMap
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SHOWN = 10
 _KEPT = "qvec.cli.migrate"
+_SQL = (
+    "ALTER ", "ANALYZE ", "BEGIN", "COMMIT", "COPY ", "CREATE ", "DELETE FROM ", "DROP ", "INSERT ", "SELECT ", "SET ",
+    "UPDATE ", "WITH ",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,41 +152,6 @@ def settings_of(backend: str | None) -> Settings:
     return resolve(backend, env=os.environ, cwd=Path.cwd())
 
 
-class Progress:
-    """How far a migration is, with its rate and what is left, on stderr.
-
-    Args:
-        as_json: tell it in JSON, an event a line.
-    """
-
-    def __init__(
-        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic, *, as_json: bool = False
-    ) -> None:
-        self._stream = stream or sys.stderr
-        self._clock = clock
-        self._as_json = as_json
-        self._started = self._told = clock()
-
-    def __call__(self, progress: CopyProgress) -> None:
-        """Tell, at most every few seconds; in JSON of the first batch as well."""
-        now = self._clock()
-        terminal = self._stream.isatty() and not self._as_json
-        is_first = self._as_json and self._told == self._started
-        if not is_first and now - self._told < (0.2 if terminal else 1.0 if self._as_json else 10.0):
-            return
-        self._told = now
-        rate = progress.read / max(now - self._started, 1e-9)
-        left = max(progress.total - progress.read, 0) / max(rate, 1e-9) if progress.total else None
-        line = f"{progress.read:,} rows  {rate:,.0f}/s"
-        if self._as_json:
-            facts = {"event": "progress", "read": progress.read, "total": progress.total}
-            line = json.dumps({**facts, "rows_per_second": rate, "seconds_left": left})
-        elif left is not None:
-            line = f"{progress.read:,} of {progress.total:,} rows  {rate:,.0f}/s  {left:,.0f} s left"
-        self._stream.write(f"\r{line}\x1b[K" if terminal else f"{line}\n")
-        self._stream.flush()
-
-
 def tell(facts: object, lines: Iterable[str], *, as_json: bool) -> None:
     """Print a result, for machines or for people."""
     if as_json:
@@ -193,6 +159,11 @@ def tell(facts: object, lines: Iterable[str], *, as_json: bool) -> None:
         return
     for line in lines:
         click.echo(line)
+
+
+def ended(steps: Iterable[str]) -> list[str]:
+    """End those steps that are SQL as psql wants them; the others are requests and words."""
+    return [f"{step};" if step.startswith(_SQL) else step for step in steps]
 
 
 def tell_errors(errors: Sequence[tuple[str, str]], failed: int, *, as_json: bool) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from qvec.cli.migrate_options import Progress, tell
+from qvec.cli.migrate_options import ended, tell
+from qvec.cli.migrate_progress import by_batches
 from qvec.cli.options import model_options
-from qvec.cli.stopping import by_batches
 
 if TYPE_CHECKING:
-    from qvec.migrate import SwapReport
+    from qvec.migrate import SwapJob, SwapReport
     from qvec.migrate.swapping import Way
 
 
@@ -49,23 +49,24 @@ def swap(
     chosen = cast("Way", way or "switch")
     if dry_run:
         steps = api.plan_swap(job, way=chosen)
-        tell({"dry_run": True, "steps": steps}, steps, as_json=as_json)
+        tell({"dry_run": True, "steps": steps}, ended(steps), as_json=as_json)
         return
     if chosen == "end":
         api.end_swap(job)
         tell({"collection": collection, "ended": True}, [f"dropped {job.shadow}"], as_json=as_json)
         return
-    if chosen == "back":
-        report = api.roll_back(job)
-    else:
-        with by_batches(Progress(as_json=as_json)) as progress:
+    with by_batches(as_json=as_json) as progress:
+        if chosen == "back":
+            report = api.roll_back(job, progress=progress)
+        else:
             report = api.swap(job, switch=chosen == "switch", progress=progress)
-    tell(asdict(report), [_line(collection, report)], as_json=as_json)
+    tell(asdict(report), [_line(job, report, way=chosen)], as_json=as_json)
 
 
-def _line(collection: str, report: SwapReport) -> str:
+def _line(job: SwapJob, report: SwapReport, *, way: Way) -> str:
     recall = "" if report.recall is None else f", recall {report.recall:.1%}"
+    waiting = f"; the new vectors wait in {job.shadow}" if way == "fill" and not report.is_switched else ""
     return (
-        f"{collection}: {report.records:,} records with {report.model}, {report.dim} dimensions; "
-        f"{report.followed:,} brought over{recall}; {report.seconds:.1f} s"
+        f"{job.collection}: {report.records:,} records with {report.model}, {report.dim} dimensions; "
+        f"{report.followed:,} brought over{recall}; {report.seconds:.1f} s{waiting}"
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from qvec.cli.migrate_progress import Progress
 from qvec.cli.options import write_json
 from qvec.cli.stopping import stopping
 
@@ -39,27 +41,48 @@ def sync(url: str, collection: str, follow: bool, every: float, status: bool, as
     if status:
         _tell(collection, api.sync_status(url, collection), as_json=as_json)
         return
+    last: SyncReport | None = None
 
     def told(found: SyncReport | QvecError) -> None:
+        nonlocal last
         if isinstance(found, QvecError):
             click.echo(f"qvec: {found}; tries again", err=True)
-        else:
+        elif as_json or found != last:
+            # A look that found what the one before did is not worth a line of a daemon's log.
             _tell(collection, found, as_json=as_json)
+            last = found
 
     with stopping() as stop:
         if follow:
             api.follow(url, collection, stop=stop, every=every, told=told)
         else:
-            told(api.sync(url, collection, stop=stop))
+            told(_sync(url, collection, stop, as_json=as_json))
+
+
+def _sync(url: str, collection: str, stop: threading.Event, *, as_json: bool) -> SyncReport:
+    from qvec import migrate as api
+
+    total = api.sync_status(url, collection).waiting
+    progress = Progress(as_json=as_json)
+
+    def told(report: SyncReport) -> None:
+        done = report.embedded + report.unchanged + report.deleted + report.failed
+        progress(api.CopyProgress(done, max(total, done)))
+
+    try:
+        return api.sync(url, collection, stop=stop, progress=told)
+    finally:
+        progress.end()
 
 
 def _tell(collection: str, report: SyncReport, *, as_json: bool) -> None:
     if as_json:
         write_json({"collection": collection, **asdict(report)})
         return
+    oldest = f", the oldest for {report.lag:.1f} s" if report.lag else ""
     click.echo(
         f"{collection}: {report.embedded:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} deleted, "
-        f"{report.failed:,} failed; {report.waiting:,} waiting, the oldest for {report.lag:.1f} s; "
+        f"{report.failed:,} failed; {report.waiting:,} waiting{oldest}; "
         f"{report.later:,} to be tried again; {len(report.errors):,} without a vector"
     )
     for line in _lines(report):

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qvec.cli.migrate_options import carry_options, copy_job, field_options, source_options, tell
+from qvec.cli.migrate_options import carry_options, copy_job, ended, field_options, source_options, tell
+from qvec.cli.migrate_progress import by_batches
 from qvec.cli.options import database_options, model_options, write_json
+from qvec.cli.progress import clear_line
 
 if TYPE_CHECKING:
     from qvec.migrate import Attached, CopyJob, Difference, VerifyReport
@@ -43,10 +45,12 @@ def verify(
     from qvec import migrate as api
 
     def told(difference: Difference) -> None:
+        clear_line()
         tell(asdict(difference), [f"{difference.kind}: {difference.id}: {difference.what}"], as_json=as_json)
 
     job = _job(source, collection, model=model, dim=dim, journal=journal, backend=backend)
-    report = api.verify(job, told=told)
+    with by_batches(as_json=as_json) as progress:
+        report = api.verify(job, told=told, progress=progress)
     if as_json:
         facts = {name: getattr(report, name) for name in ("rows", "failed", "records", "sampled", "counts")}
         write_json({**facts, "is_same": report.is_same})
@@ -74,7 +78,8 @@ def undo(source: str, collection: str, journal: str | None, dry_run: bool, backe
 
     job = _job(source, collection, model=None, dim=None, journal=journal, backend=backend)
     steps = api.plan_undo(job) if dry_run else api.undo(job)
-    tell({"dry_run": dry_run, "collection": collection, "steps": steps}, steps, as_json=as_json)
+    lines = ended(steps) if dry_run else [*ended(steps), f"{collection}: undone"]
+    tell({"dry_run": dry_run, "collection": collection, "steps": steps}, lines, as_json=as_json)
 
 
 def _job(

@@ -15,6 +15,13 @@ _ON_TERMINAL = 0.1
 _ELSEWHERE = 10.0
 
 
+def clear_line() -> None:
+    """Take away what a line of progress, or ^C, has left where the terminal's cursor stands."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
 class Progress:
     """Called by the pipeline; as a context it tidies the terminal's line away."""
 

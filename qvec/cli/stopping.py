@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import click
 
-Told = TypeVar("Told")
+from qvec.cli.progress import clear_line
 
 
 @contextmanager
@@ -22,6 +21,7 @@ def stopping() -> Iterator[threading.Event]:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
+        clear_line()
         click.echo("qvec: stops after this batch; once more stops at once", err=True)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -30,16 +30,3 @@ def stopping() -> Iterator[threading.Event]:
     finally:
         for number, known in before.items():
             signal.signal(number, known)
-
-
-@contextmanager
-def by_batches(progress: Callable[[Told], None]) -> Iterator[Callable[[Told], None]]:
-    """Wrap what is called after each batch, so that a signal ends the work there."""
-    with stopping() as event:
-
-        def told(state: Told) -> None:
-            progress(state)
-            if event.is_set():
-                raise KeyboardInterrupt
-
-        yield told

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from qvec.adapter import Adapter
 from qvec.documents import content_digest
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import VerificationError
 from qvec.migrate.journal import Journal
 from qvec.types import Metric, Vector
@@ -14,7 +17,14 @@ from qvec.types import Metric, Vector
 _TOLERANCE = 2e-3
 
 
-def compare(adapter: Adapter, collection: str, journal: Journal, *, is_ours: bool) -> int:
+def compare(
+    adapter: Adapter,
+    collection: str,
+    journal: Journal,
+    *,
+    is_ours: bool,
+    progress: Callable[[CopyProgress], None] | None = None,
+) -> int:
     """Compare every record's id and digest, and a sample's text, metadata and vector.
 
     Args:
@@ -22,6 +32,7 @@ def compare(adapter: Adapter, collection: str, journal: Journal, *, is_ours: boo
         collection: its name.
         journal: of the copy.
         is_ours: the copy made the collection, so that it holds nothing else.
+        progress: called after each batch.
 
     Returns:
         How many records' texts and vectors were compared.
@@ -31,6 +42,7 @@ def compare(adapter: Adapter, collection: str, journal: Journal, *, is_ours: boo
     """
     missing: list[str] = []
     different: dict[str, str] = {}
+    written, read = journal.count("records"), 0
     for rows in journal.records():
         held = adapter.digests(collection, sorted({source for _, source, _ in rows}))
         for identity, _, digest in rows:
@@ -38,8 +50,10 @@ def compare(adapter: Adapter, collection: str, journal: Journal, *, is_ours: boo
                 missing.append(identity)
             elif held[identity] != digest:
                 different[identity] = "digest"
+        read += len(rows)
+        if progress:
+            progress(CopyProgress(read, written, "compared"))
     sampled = _compare_sample(adapter, collection, journal, set(missing), different)
-    written = journal.count("records")
     extra: list[str] = []
     if is_ours and adapter.count(collection) != written - len(missing):
         for batch in adapter.scan(collection):

@@ -20,10 +20,17 @@ JOURNALS = Path(".qvec") / "migrate"
 
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
-    """How far a copy is, in rows; `total` is None where the source cannot tell."""
+    """How far a migration is.
+
+    Attributes:
+        read: rows that this run has read.
+        total: rows that were left to read when it began; None where the source cannot tell.
+        step: what is done to the rows, where they are read more than once.
+    """
 
     read: int
     total: int | None
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class CopyPlan:
     """What a copy would do.
 
     Attributes:
-        rows: of the source; None where that means reading it.
+        rows: of the source; None where it cannot tell.
         steps: in words, in order.
     """
 

@@ -10,7 +10,7 @@ from qvec.adapter import Adapter
 from qvec.documents import content_digest
 from qvec.embedder import Embedder
 from qvec.long_text import Prepared, encode
-from qvec.migrate.copy_job import CopyJob
+from qvec.migrate.copy_job import CopyJob, CopyProgress
 from qvec.migrate.copying import Opened
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.journal import Journal
@@ -31,12 +31,18 @@ class _Expected:
     made: Prepared | None
 
 
-def verify_copy(job: CopyJob, *, told: Callable[[Difference], None] | None = None) -> VerifyReport:
+def verify_copy(
+    job: CopyJob,
+    *,
+    told: Callable[[Difference], None] | None = None,
+    progress: Callable[[CopyProgress], None] | None = None,
+) -> VerifyReport:
     """Compare every record's text and metadata with its row, the key sets, and the vectors of a sample.
 
     Args:
         job: as it was given to `copy`.
         told: called with each difference.
+        progress: called after each batch.
 
     Raises:
         MigrationError: the target is not there.
@@ -50,9 +56,12 @@ def verify_copy(job: CopyJob, *, told: Callable[[Difference], None] | None = Non
         keeps = choice.spec.passport.long_text if choice.spec.passport else ""
         limit = opened.adapter.capabilities.max_text_bytes
         preparer = Preparer(limit, choice.spec.dim, choice.embedder, long_text=keeps)
+        total = opened.source.count()
         for rows in batches(opened.source.records(), _BATCH):
             copied = seen.among([f"row {row.document.id}" for row in rows if row.document])
             run.compare(rows, preparer.records(rows, {name.removeprefix("row ") for name in copied}))
+            if progress:
+                progress(CopyProgress(run.findings.report.rows, total))
         run.look_for_extra()
         run.compare_vectors(choice.embedder)
         return run.findings.report

@@ -57,7 +57,8 @@ def copy(
         run = _Run(opened, choice, journal, on_error)
         run.feed(progress)
         opened.adapter.refresh(job.collection)
-        verified = compare(opened.adapter, job.collection, journal, is_ours=journal.fact("made") == "yes")
+        is_ours = journal.fact("made") == "yes"
+        verified = compare(opened.adapter, job.collection, journal, is_ours=is_ours, progress=progress)
         journal.note("done", "yes")
         return CopyReport(
             documents=journal.count("documents"),
@@ -215,7 +216,7 @@ class _Run:
         self.pending: tuple[Batch, Future[None]] | None = None
 
     def feed(self, progress: Callable[[CopyProgress], None] | None) -> None:
-        total = self.opened.source.count()
+        total = self._left()
         writer = ThreadPoolExecutor(1, thread_name_prefix="qvec-copy")
         try:
             for rows in batches(self.opened.source.records(self.journal.position), self.size):
@@ -232,6 +233,12 @@ class _Run:
             raise
         finally:
             writer.shutdown()
+
+    def _left(self) -> int | None:
+        total = self.opened.source.count()
+        if total is None or self.journal.position is None:
+            return total
+        return max(total - self.journal.count("documents") - self.journal.count("errors"), 0)
 
     def _copied(self, rows: Sequence[Record]) -> set[str]:
         ids = [row.document.id for row in rows if row.document]

@@ -8,13 +8,16 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from qvec.errors import InvalidInputError, MissingDriverError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.source import Position, Record, Source
 from qvec.migrate.stated import read_vector
 from qvec.types import CollectionSpec
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
 
 Row: TypeAlias = "Mapping[str, object] | str"
 """A row's columns, or why there are none."""
@@ -51,10 +54,6 @@ class _File(Source):
         self.fields = fields
         self.path = path
 
-    def count(self) -> int | None:
-        """Not known before the file is read."""
-        return None
-
     def records(self, after: Position = None) -> Iterator[Record]:
         """Read rows in the file's order."""
         start = after if isinstance(after, int) else 0
@@ -80,6 +79,11 @@ class _File(Source):
 class JsonLinesFile(_File):
     """One object a line."""
 
+    def count(self) -> int:
+        """Read the file for its lines; that is nothing beside their embedding."""
+        with self.path.open("rb") as file:
+            return sum(1 for line in file if line.strip())
+
     def rows(self, start: int) -> Iterator[tuple[int, Row]]:
         """Read lines; blank ones are no rows."""
         with self.path.open("rb") as file:
@@ -91,12 +95,15 @@ class JsonLinesFile(_File):
 class CsvFile(_File):
     """A header and rows, separated by commas, or in .tsv by tabs."""
 
+    def count(self) -> int:
+        """Read the file for its rows; that is nothing beside their embedding."""
+        with self._open() as file:
+            return max(sum(1 for row in self._reader(file) if row) - 1, 0)
+
     def rows(self, start: int) -> Iterator[tuple[int, Row]]:
         """Read rows; one with more or fewer fields than the header is bad."""
-        # The module's own limit of 131,072 characters is less than a long article; it has no per-reader setting.
-        csv.field_size_limit(_FIELD_LIMIT)
-        with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.reader(file, delimiter="\t" if self.path.suffix.lower() == ".tsv" else ",")
+        with self._open() as file:
+            reader = self._reader(file)
             header = next(reader, [])
             self.fields.check(header, self.name)
             for values in islice((row for row in reader if row), start, None):
@@ -107,6 +114,14 @@ class CsvFile(_File):
                     if fits
                     else f"has {len(values)} fields where the header has {len(header)}",
                 )
+
+    def _open(self) -> TextIO:
+        return self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+    def _reader(self, file: TextIO) -> CsvReader:
+        # The module's own limit of 131,072 characters is less than a long article; it has no per-reader setting.
+        csv.field_size_limit(_FIELD_LIMIT)
+        return csv.reader(file, delimiter="\t" if self.path.suffix.lower() == ".tsv" else ",")
 
 
 class ParquetFile(_File):

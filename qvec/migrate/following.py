@@ -15,10 +15,11 @@ from qvec.adapter import Adapter
 from qvec.documents import content_digest
 from qvec.embedder import Embedder
 from qvec.errors import TextTooLongError
+from qvec.long_text import LongTextRule, Prepared, encode, settle_policy
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.swap_journal import SwapJournal
-from qvec.types import Document, Passport
+from qvec.types import Document, Passport, Vectors
 
 _BATCH = 256
 
@@ -71,14 +72,7 @@ class Follower:
         known = self.journal.known(list(digests))
         changed = [document for document in documents if known.get(document.id) != digests[document.id]]
         if changed:
-            try:
-                vectors = self.embedder.encode_document([document.searchable_text for document in changed])
-            except TextTooLongError as exc:
-                longest = max(changed, key=lambda document: len(document.searchable_text))
-                raise MigrationError(
-                    f"the records of {self.source} were cut for a model with a wider window, as {longest.id!r} was: "
-                    "index the documents into a new collection instead"
-                ) from exc
+            vectors = self._embed(changed)
             kept = [at for at, document in enumerate(changed) if self._may_write(document.id, known)]
             size = max(1, self.adapter.capabilities.write_batch)
             for start in range(0, len(kept), size):
@@ -87,6 +81,24 @@ class Follower:
                 self.adapter.upsert(self.target, chosen, vectors[some], passport=self.passport)
         self.journal.follow(digests)
         return len(changed)
+
+    def _embed(self, documents: Sequence[Document]) -> Vectors:
+        """Embed records, long ones as the collection does; parts stay as they were cut, for they have ids by now."""
+        made: dict[str, Prepared] = {}
+        policy = settle_policy(self.passport.long_text or None if self.passport else None, None)
+        if policy in ("truncate", "pool"):
+            # The database holds these texts already, so they are within its limit.
+            rule = LongTextRule(self.embedder, policy, max_text_bytes=None)
+            prepared = {document.id: rule.prepare(document) for document in documents}
+            made = {identity: found for identity, found in prepared.items() if found.pieces}
+        try:
+            return encode(self.embedder, documents, made)
+        except TextTooLongError as exc:
+            longest = max(documents, key=lambda document: len(document.searchable_text))
+            raise MigrationError(
+                f"the records of {self.source} were cut for a model with a wider window, as {longest.id!r} was: "
+                "index the documents into a new collection instead"
+            ) from exc
 
     def _take_away(self) -> int:
         """Delete what the source no longer has; a record that was replaced during a pass may have escaped it."""

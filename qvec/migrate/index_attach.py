@@ -78,14 +78,17 @@ def attach_index(job: IndexJob, *, progress: Callable[[CopyProgress], None] | No
         attaching.attach_fields(job.index, form)
         form = _need(attaching, job.index)
         filling = _Filling(attaching, job.index, form, embedder, report)
-        read, is_more = 0, True
+        total, step, is_more = attaching.attach_count(job.index), "", True
         while is_more:
+            read = 0
             for rows in attaching.attach_rows(job.index, form, size=_BATCH):
                 filling.fill(rows)
                 read += len(rows)
                 if progress:
-                    progress(CopyProgress(read, None))
+                    progress(CopyProgress(read, total, step))
             is_more = attaching.attach_end(job.index, form)
+            # Later passes bring what was written meanwhile, and nobody knows how much that is.
+            total, step = None, "brought over"
     report.seconds = time.monotonic() - started
     return report
 
@@ -131,6 +134,7 @@ def verify_index(
     *,
     embedder: Embedder | None = None,
     told: Callable[[Difference], None] | None = None,
+    progress: Callable[[CopyProgress], None] | None = None,
 ) -> VerifyReport:
     """Compare every document's text with the one that was embedded, and the vectors of a sample; see `verify`."""
     findings = Findings(told)
@@ -140,8 +144,11 @@ def verify_index(
         form = _need(attaching, index)
         model = embedder or load_embedder(form.passport.model_id, dim=form.passport.dim)
         preparer = Preparer(None, model.dim, model)
+        total = attaching.attach_count(index)
         for rows in attaching.attach_rows(index, form, size=_BATCH, vectors=True):
             report.rows += len(rows)
+            if progress:
+                progress(CopyProgress(report.rows, total))
             for row in rows:
                 if not row.text.strip() or not preparer.fits(Document(row.id, row.text)):
                     report.failed += 1

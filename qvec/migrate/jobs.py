@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from qvec.embedder import Embedder
-from qvec.migrate.copy_job import CopyJob
+from qvec.migrate.copy_job import CopyJob, CopyProgress
 from qvec.migrate.copy_verify import verify_copy
 from qvec.migrate.copying import plan_undo_copy, undo_copy
 from qvec.migrate.index_attach import detach_index, plan_detach_index, verify_index
 from qvec.migrate.pg_attach import detach, plan_detach
+from qvec.migrate.pg_session import attached, connected
 from qvec.migrate.pg_verify import verify_attached
+from qvec.migrate.swap_job import SwapJob
 from qvec.migrate.verifying import Difference, VerifyReport
 
 
@@ -39,7 +41,12 @@ class Attached:
 Job: TypeAlias = CopyJob | Attached
 
 
-def verify(job: Job, *, told: Callable[[Difference], None] | None = None) -> VerifyReport:
+def verify(
+    job: Job,
+    *,
+    told: Callable[[Difference], None] | None = None,
+    progress: Callable[[CopyProgress], None] | None = None,
+) -> VerifyReport:
     """Compare the target of a migration with its source as it is now, in constant memory.
 
     Every row's text (and metadata, in a copy) is compared with what is searched, both key sets, and the vectors of a
@@ -48,6 +55,7 @@ def verify(job: Job, *, told: Callable[[Difference], None] | None = None) -> Ver
     Args:
         job: the copy as it was given to `copy`, or what was attached.
         told: called with each difference.
+        progress: called after each batch.
 
     Raises:
         MigrationError: the target of the copy is not there.
@@ -55,17 +63,17 @@ def verify(job: Job, *, told: Callable[[Difference], None] | None = None) -> Ver
         QvecError: a database or the model failed.
     """
     if isinstance(job, CopyJob):
-        return verify_copy(job, told=told)
+        return verify_copy(job, told=told, progress=progress)
     if job.is_index:
-        return verify_index(job.url, job.collection, embedder=job.embedder, told=told)
-    return verify_attached(job.url, job.collection, embedder=job.embedder, told=told)
+        return verify_index(job.url, job.collection, embedder=job.embedder, told=told, progress=progress)
+    return verify_attached(job.url, job.collection, embedder=job.embedder, told=told, progress=progress)
 
 
 def undo(job: Job) -> list[str]:
     """Take away all that a migration made; its source is as it was before.
 
-    A copy's collection is dropped only when the copy made it. Elasticsearch removes no field from a mapping: an index
-    keeps the two that it was given, without values.
+    A copy's collection is dropped only when the copy made it; of an attached table, a swap that was not ended goes too.
+    Elasticsearch removes no field from a mapping: an index keeps the two that it was given, without values.
 
     Args:
         job: the copy as it was given to `copy`, or what was attached.
@@ -83,7 +91,8 @@ def undo(job: Job) -> list[str]:
     elif job.is_index:
         detach_index(job.url, job.collection)
     else:
-        detach(job.url, job.collection)
+        for name in _attached_as(job):
+            detach(job.url, name)
     return steps
 
 
@@ -95,5 +104,15 @@ def plan_undo(job: Job) -> list[str]:
     """
     if isinstance(job, CopyJob):
         return plan_undo_copy(job)
-    plan = plan_detach_index if job.is_index else plan_detach
-    return plan(job.url, job.collection)
+    if job.is_index:
+        return plan_detach_index(job.url, job.collection)
+    return [step for name in _attached_as(job) for step in plan_detach(job.url, name)]
+
+
+def _attached_as(job: Attached) -> list[str]:
+    """Name what the table is attached as: twice while a swap is open, each with triggers and tables of its own."""
+    shadow = SwapJob(url=job.url, collection=job.collection).shadow
+    with connected(job.url) as connection:
+        found = [attached(connection, name) for name in (job.collection, shadow)]
+    sources = [table.source for table in found if table is not None]
+    return [shadow, job.collection] if len(sources) == 2 and sources[0] == sources[1] else [job.collection]

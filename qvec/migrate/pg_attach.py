@@ -91,7 +91,7 @@ def attach(job: AttachJob, *, progress: Callable[[CopyProgress], None] | None = 
 
     Args:
         job: what to attach, and how.
-        progress: called after each batch.
+        progress: called after each batch, and before an index is built.
 
     Raises:
         MigrationError: no key, another attach at work, or the collection is an ordinary one.
@@ -113,7 +113,7 @@ def attach(job: AttachJob, *, progress: Callable[[CopyProgress], None] | None = 
             raise MigrationError(f"the collection {job.collection!r} is attached to {found.schema}.{found.name}")
         with locked(connection, found.number):
             report = backfill(connection, Rows(found, embedder), progress)
-            _build_indexes(connection, found, job.index)
+            _build_indexes(connection, found, job.index, progress)
             run(connection, "UPDATE qvec_attached SET is_done = true WHERE number = %(n)s", {"n": found.number})
             connection.commit()
             report.errors = [
@@ -294,7 +294,9 @@ def _make_collection(adapter: Adapter, job: AttachJob, embedder: Embedder) -> No
     check_passport(adapter.describe_collection(job.collection), embedder)
 
 
-def _build_indexes(connection: sa.Connection, table: PgTable, index: IndexSpec) -> None:
+def _build_indexes(
+    connection: sa.Connection, table: PgTable, index: IndexSpec, progress: Callable[[CopyProgress], None] | None
+) -> None:
     (count,) = run(
         connection, "SELECT documents FROM qvec_collections WHERE number = %(number)s", {"number": table.number}
     ).one()
@@ -314,6 +316,8 @@ def _build_indexes(connection: sa.Connection, table: PgTable, index: IndexSpec) 
             if there:
                 # A build that was broken off leaves an index behind that is kept up and never used.
                 run(alone, f"DROP INDEX CONCURRENTLY {table.in_schema(name)}")
+            if progress:
+                progress(CopyProgress(0, None, f"builds the index {name}"))
             run(alone, statement)
         run(alone, f"ANALYZE {table.companion}")
 

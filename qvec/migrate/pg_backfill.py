@@ -50,8 +50,8 @@ def backfill(connection: sa.Connection, rows: Rows, progress: Callable[[CopyProg
     number = {"number": table.number}
     select = "SELECT position, is_done FROM qvec_attached WHERE number = %(number)s"
     position, is_done = run(connection, select, number).one()
-    (total,) = run(connection, f"SELECT count(*) FROM {table.source}").one()
-    last = None if is_done or position is None else json.loads(position)
+    last: list[str] | None = None if is_done or position is None else json.loads(position)
+    (total,) = run(connection, table.count(from_start=last is None), _keyed(last)).one()
     run(connection, "UPDATE qvec_attached SET is_done = false WHERE number = %(number)s", number)
     connection.commit()
     report = AttachReport()
@@ -105,7 +105,10 @@ def _add(report: AttachReport, written: Future[Outcome] | None) -> None:
 
 def page(connection: sa.Connection, table: PgTable, last: list[str] | None) -> list[Row]:
     """Read the rows that follow a key; all of them begin at None."""
-    values = {f"key_{at}": value for at, value in enumerate(last or [], 1)}
-    found = run(connection, table.page(from_start=last is None), {**values, "size": _BATCH}).all()
+    found = run(connection, table.page(from_start=last is None), {**_keyed(last), "size": _BATCH}).all()
     connection.rollback()
     return [Row.read(row) for row in found]
+
+
+def _keyed(last: list[str] | None) -> dict[str, object]:
+    return {f"key_{at}": value for at, value in enumerate(last or [], 1)}

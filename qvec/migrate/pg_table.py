@@ -225,12 +225,19 @@ class PgTable:
         """Read the next rows in the order of the key: key as text, text, metadata."""
         keys = ", ".join(f"t.{key}::text" for key in self.keys)
         order = ", ".join(f"t.{key}" for key in self.keys)
-        after = ", ".join(f"CAST(%(key_{at})s AS {kind})" for at, (_, kind) in enumerate(self.key, 1))
-        where = "" if from_start else f"WHERE ({order}) > ({after})"
         return (
-            f"SELECT ARRAY[{keys}], {self.text}, ({self.metadata})::text FROM {self.source} t {where} "
+            f"SELECT ARRAY[{keys}], {self.text}, ({self.metadata})::text FROM {self._from(from_start=from_start)} "
             f"ORDER BY {order} LIMIT %(size)s"
         )
+
+    def count(self, *, from_start: bool) -> str:
+        """Count the rows that `page` reads from there on."""
+        return f"SELECT count(*) FROM {self._from(from_start=from_start)}"
+
+    def _from(self, *, from_start: bool) -> str:
+        order = ", ".join(f"t.{key}" for key in self.keys)
+        after = ", ".join(f"CAST(%(key_{at})s AS {kind})" for at, (_, kind) in enumerate(self.key, 1))
+        return f"{self.source} t" + ("" if from_start else f" WHERE ({order}) > ({after})")
 
     def rows(self) -> str:
         """Read rows by key, as `page` does."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.pg_attach import AttachJob, embedder_of
 from qvec.migrate.pg_backfill import page
 from qvec.migrate.pg_rows import Row, Rows, run
@@ -28,6 +29,7 @@ def verify_attached(
     *,
     embedder: Embedder | None = None,
     told: Callable[[Difference], None] | None = None,
+    progress: Callable[[CopyProgress], None] | None = None,
 ) -> VerifyReport:
     """Compare every row's text with the one that was embedded, the key sets, and the vectors of a sample.
 
@@ -36,6 +38,7 @@ def verify_attached(
         collection: that a table is attached as.
         embedder: the model, loaded already; None loads the one of the collection.
         told: called with each difference.
+        progress: called after each batch.
 
     Raises:
         CollectionNotFoundError: no table is attached under this name.
@@ -48,10 +51,13 @@ def verify_attached(
         if table is None:
             raise CollectionNotFoundError(f"no table is attached as {collection!r}")
         rows = Rows(table, embedder_of(AttachJob(url=url, table="", collection=collection, embedder=embedder), table))
+        (total,) = run(connection, f"SELECT count(*) FROM {table.source}").one()
         last: list[str] | None = None
         while found := page(connection, table, last):
             last = list(found[-1].key)
             _compare(connection, table, found, findings, sample)
+            if progress:
+                progress(CopyProgress(findings.report.rows, int(total)))
         if not table.in_table:
             _look_for_extra(connection, table, findings)
     _compare_vectors(url, collection, rows, sample.items, findings)

@@ -48,7 +48,7 @@ class Source(Protocol):
 
     @abstractmethod
     def count(self) -> int | None:
-        """Count the rows; None where that would mean reading all of them."""
+        """Count the rows; None where the source cannot tell."""
 
     @abstractmethod
     def records(self, after: Position = None) -> Iterator[Record]:

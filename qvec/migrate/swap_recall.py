@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from qvec.adapter import Adapter
+from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.verifying import Sample
-from qvec.types import Metric, Vector, Vectors
+from qvec.types import Batch, Metric, Vector, Vectors
 
 _QUERIES = 64
 _EQUAL = 1e-5
 
 
-def recall(adapter: Adapter, collection: str, *, k: int = 10) -> float:
+def recall(
+    adapter: Adapter, collection: str, *, k: int = 10, progress: Callable[[CopyProgress], None] | None = None
+) -> float:
     """Compare the index with an exact search, for a sample of the collection's own vectors; two reads of all of them.
 
     Args:
         adapter: holds the collection.
         collection: its name.
         k: neighbours a query.
+        progress: called after each batch of either read.
 
     Returns:
         The share of the exact neighbours' places that the index fills; 1 for an empty collection.
     """
     sample: Sample[Vector] = Sample(_QUERIES)
-    for batch in adapter.scan(collection, vectors=True):
+    for batch in _scan(adapter, collection, "sampled for the recall", progress):
         assert batch.vectors is not None
         for document, vector in zip(batch.documents, batch.vectors, strict=True):
             if vector.any():
@@ -36,7 +42,7 @@ def recall(adapter: Adapter, collection: str, *, k: int = 10) -> float:
     found = [{hit.id for hit in hits} for hits in adapter.search_dense(collection, queries, k=k)]
     best = np.full((len(queries), k), -np.inf)
     scores: list[dict[str, float]] = [{} for _ in queries]
-    for batch in adapter.scan(collection, vectors=True):
+    for batch in _scan(adapter, collection, "searched for the recall", progress):
         assert batch.vectors is not None
         exact = _scores(queries, batch.vectors, metric)
         best = -np.sort(-np.hstack([best, exact]), axis=1)[:, :k]
@@ -50,6 +56,17 @@ def recall(adapter: Adapter, collection: str, *, k: int = 10) -> float:
         for least in [float(row[np.isfinite(row)].min())]
     ]
     return float(np.mean(filled))
+
+
+def _scan(
+    adapter: Adapter, collection: str, step: str, progress: Callable[[CopyProgress], None] | None
+) -> Iterator[Batch]:
+    total, read = adapter.count(collection), 0
+    for batch in adapter.scan(collection, vectors=True):
+        yield batch
+        read += len(batch.documents)
+        if progress:
+            progress(CopyProgress(read, total, step))
 
 
 def _scores(queries: Vectors, rows: Vectors, metric: Metric) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

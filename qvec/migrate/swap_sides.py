@@ -18,7 +18,7 @@ from qvec.migrate.errors import MigrationError
 from qvec.migrate.following import Follower
 from qvec.migrate.pg_attach import AttachJob, attach, detach, plan_attach, plan_detach
 from qvec.migrate.pg_session import attached, connected
-from qvec.migrate.pg_sync import sync
+from qvec.migrate.pg_sync import SyncReport, sync
 from qvec.migrate.pg_table import PgTable
 from qvec.migrate.swap_job import SwapJob
 from qvec.migrate.swap_journal import SwapJournal
@@ -44,6 +44,10 @@ class Side(Protocol):
     @abstractmethod
     def is_switched(self) -> bool:
         """Tell whether the names were exchanged."""
+
+    @abstractmethod
+    def was_switched_back(self) -> bool:
+        """Tell whether the last exchange was the one back."""
 
     @abstractmethod
     def has_shadow(self) -> bool:
@@ -139,6 +143,9 @@ class _Records(Side):
         new = self._journal.fact("new")
         return bool(new) and _written(self.adapter.describe_collection(self.collection).passport) == new
 
+    def was_switched_back(self) -> bool:
+        return bool(self._journal.fact("back")) and not self.is_switched()
+
     def has_shadow(self) -> bool:
         return bool(self._journal.fact("new")) and _is_there(self.adapter, self._job.shadow)
 
@@ -185,6 +192,8 @@ class _Records(Side):
 
     def exchange(self) -> None:
         assert isinstance(self.adapter, SupportsExchange)
+        # Noted beforehand: who is killed between the two is still switched, and that counts.
+        self._journal.note("back", "yes" if self.is_switched() else "")
         self.adapter.exchange(self.collection, self._job.shadow)
 
     def exchange_steps(self) -> list[str]:
@@ -227,6 +236,10 @@ class _Table(Side):
         # The shadow was made later, so it has the higher number.
         return live is not None and shadow is not None and live.number > shadow.number
 
+    def was_switched_back(self) -> bool:
+        # No matter: what was written in the last moment is in the table, and another sync or attach follows it.
+        return False
+
     def has_shadow(self) -> bool:
         with connected(self._job.url) as connection:
             return attached(connection, self._job.shadow) is not None
@@ -240,7 +253,7 @@ class _Table(Side):
     def follow(self, *, into_shadow: bool, progress: Told) -> int:
         name = self._job.shadow if into_shadow else self.collection
         if self._table.triggers or self._table.version:
-            report = sync(self._job.url, name, embedder=self._given(name))
+            report = sync(self._job.url, name, embedder=self._given(name), progress=progress and _told(progress))
             return report.embedded + report.deleted
         found = attach(self._attach_job(name, self._given(name)), progress=progress)
         return found.embedded + found.removed
@@ -282,6 +295,14 @@ class _Table(Side):
             version=table.version or None,
             index=IndexSpec(m=table.m, ef_construction=table.ef_construction),
         )
+
+
+def _told(progress: Callable[[CopyProgress], None]) -> Callable[[SyncReport], None]:
+    def told(report: SyncReport) -> None:
+        done = report.embedded + report.unchanged + report.deleted + report.failed
+        progress(CopyProgress(done, None, "followed"))
+
+    return told
 
 
 def _written(passport: Passport | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from qvec.migrate.copy_job import CopyProgress
@@ -69,11 +69,11 @@ def swap(job: SwapJob, *, switch: bool = True, progress: Callable[[CopyProgress]
         if not side.is_switched():
             report.followed += side.prepare(progress)
             _settle(side, report, into_shadow=True, progress=progress)
-            report.recall = _checked(side, job)
+            report.recall = _checked(side, job, progress)
             if switch:
                 side.exchange()
         if side.is_switched():
-            _settle(side, report, into_shadow=False, progress=None)
+            _settle(side, report, into_shadow=False, progress=progress)
         _describe(side, report)
     report.seconds = time.monotonic() - started
     return report
@@ -101,8 +101,14 @@ def plan_swap(job: SwapJob, *, way: Way = "switch") -> list[str]:
         return [*side.preparation(), f"bring over what is written meanwhile; {check}", *side.exchange_steps()]
 
 
-def roll_back(job: SwapJob) -> SwapReport:
+def roll_back(job: SwapJob, *, progress: Callable[[CopyProgress], None] | None = None) -> SwapReport:
     """Give the collection its old vectors back, brought up to date; the new ones stay as the shadow.
+
+    Broken off, a second run goes on.
+
+    Args:
+        job: as it was given to `swap`.
+        progress: called after each batch.
 
     Raises:
         MigrationError: nothing was swapped, or `end_swap` has dropped the old vectors.
@@ -110,11 +116,12 @@ def roll_back(job: SwapJob) -> SwapReport:
     started = time.monotonic()
     report = SwapReport()
     with open_side(job) as side:
-        if not side.has_shadow() or not side.is_switched():
+        if not side.has_shadow() or not (side.is_switched() or side.was_switched_back()):
             raise MigrationError(f"{job.collection!r} was not swapped, or its old vectors are dropped")
-        _settle(side, report, into_shadow=True, progress=None)
-        side.exchange()
-        _settle(side, report, into_shadow=False, progress=None)
+        if side.is_switched():
+            _settle(side, report, into_shadow=True, progress=progress)
+            side.exchange()
+        _settle(side, report, into_shadow=False, progress=progress)
         _describe(side, report)
     report.seconds = time.monotonic() - started
     return report
@@ -136,15 +143,20 @@ def _settle(
     side: Side, report: SwapReport, *, into_shadow: bool, progress: Callable[[CopyProgress], None] | None
 ) -> None:
     """Follow until little is left; after the exchange until nothing is, for then nobody writes to the shadow."""
+
+    def told(state: CopyProgress) -> None:
+        if progress:
+            progress(replace(state, step=state.step or "looked through for changes"))
+
     for _ in range(_PASSES):
-        followed = side.follow(into_shadow=into_shadow, progress=progress)
+        followed = side.follow(into_shadow=into_shadow, progress=told)
         report.followed += followed
         if followed <= (_ENOUGH if into_shadow else 0):
             return
 
 
-def _checked(side: Side, job: SwapJob) -> float:
-    found = recall(side.adapter, job.shadow)
+def _checked(side: Side, job: SwapJob, progress: Callable[[CopyProgress], None] | None) -> float:
+    found = recall(side.adapter, job.shadow, progress=progress)
     if found < job.least_recall:
         raise MigrationError(
             f"the new index of {job.collection!r} finds {found:.1%} of the exact neighbours, "

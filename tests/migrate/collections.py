@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import qvec
+from qvec.uri import URI
 
 ROWS = 300
 
@@ -35,3 +40,22 @@ def row(number: int, key: str = "number", text: str = "") -> dict[str, object]:
         "own": [number / 8, 0.5, 0.0, 1.0],
         "free": f"note {number}",
     }
+
+
+def content(client: Any, name: str) -> dict[object, object]:
+    """All that the other program sees of its rows."""
+    fields = [field["name"] for field in client.describe_collection(name)["fields"] if "qvec" not in field["name"]]
+    found = client.query(name, filter="body like '%'", output_fields=[*fields, "free"], limit=1000)
+    return {each["pk"]: {key: str(each[key]) for key in sorted(each) if "qvec" not in key} for each in found}
+
+
+@contextmanager
+def lite_client(address: str) -> Iterator[Any]:
+    """Another program's connection to a Lite file, which no other process opens while this one serves it."""
+    from milvus_lite.server_manager import server_manager_instance
+
+    try:
+        with qvec.connect(address) as database:
+            yield database.adapter._connection.client
+    finally:
+        server_manager_instance.release_server(URI.parse(address).path)

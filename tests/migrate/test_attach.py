@@ -9,7 +9,7 @@ import pytest
 
 import qvec
 from qvec.errors import CollectionNotFoundError, InvalidInputError, PassportMismatchError
-from qvec.migrate import AttachJob, FieldMap, MigrationError, attach, detach, plan_attach
+from qvec.migrate import AttachJob, CopyProgress, FieldMap, MigrationError, attach, detach, plan_attach
 from qvec.pgvector_limits import INDEX_FROM
 from qvec.registry import load_embedder
 from qvec.types import IndexSpec
@@ -180,7 +180,7 @@ def test_rows_written_during_the_backfill_are_not_held_up(server: str, db: psyco
         written.append(db.execute('UPDATE "My Shop"."Ar""ticles %" SET lang = lang WHERE id < 100').rowcount)
 
     attach(job(server, in_table=True), progress=edit)
-    assert written == [99, 99, 99]
+    assert (len(written) > 3, set(written)) == (True, {99})
 
 
 def test_a_run_that_was_broken_off_goes_on(server: str, db: psycopg.Connection) -> None:
@@ -191,8 +191,11 @@ def test_a_run_that_was_broken_off_goes_on(server: str, db: psycopg.Connection) 
 
     with pytest.raises(KeyboardInterrupt):
         attach(job(server), progress=stop)
-    report = attach(job(server))
+    told: list[CopyProgress] = []
+    report = attach(job(server), progress=told.append)
     assert (report.embedded, report.unchanged) == (600 - 256, 0)
+    assert told == [CopyProgress(256, 344), CopyProgress(344, 344), CopyProgress(0, None, told[-1].step)]
+    assert told[-1].step.startswith("builds the index qvec_")
 
 
 def test_a_long_row_is_searched_by_its_parts(server: str, db: psycopg.Connection) -> None:
@@ -251,7 +254,7 @@ def test_a_second_attach_at_the_same_time_is_refused(server: str, db: psycopg.Co
         other.join()
 
     attach(job(server), progress=meanwhile)
-    assert len(refused) == 3
+    assert len(refused) == 4
 
 
 def test_a_dry_run_gives_the_statements_and_changes_nothing(server: str, db: psycopg.Connection) -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import qvec
 from qvec.cli.app import cli
-from qvec.cli.migrate_options import Progress
+from qvec.cli.migrate_progress import Progress
 from qvec.migrate import CopyProgress
 from tests.migrate.collections import make
 from tests.migrate.postgres import psycopg
@@ -71,7 +71,8 @@ def test_verify_fails_when_something_differs(run: Callable[..., Result]) -> None
     assert found.stdout.startswith("missing: late: rows.jsonl:7 is not in books\n")
     assert '"is_same": false' in run(*verify, "--json").stdout
     assert run("undo", *COPY[1:], "--dry-run").stdout.startswith("drop the collection books\ndelete ")
-    assert run("undo", *COPY[1:]).stdout.startswith("drop the collection books\n")
+    undone = run("undo", *COPY[1:]).stdout
+    assert (undone[:26], undone[-14:]) == ("drop the collection books\n", "books: undone\n")
     assert run("undo", *COPY[1:]).exit_code == 1
 
 
@@ -117,14 +118,15 @@ def test_a_collection_of_another_program_is_attached_by_its_own_name(run: Callab
     found = run(*attach, "--json")
     assert json.loads(found.stdout)["embedded"] == 30
     event = json.loads(found.stderr.splitlines()[0])
-    assert (event["event"], event["read"], event["total"]) == ("progress", 30, None)
+    assert (event["event"], event["read"], event["total"]) == ("progress", 30, 30)
     verified = run("verify", "milvus:.qvec/milvus.db", "--collection", "articles")
+    assert verified.stdout.endswith("30 records and 30 vectors compared: all the same\n")
     assert (verified.exit_code, verified.stderr) == (0, "")
     asked = ["article 7 about topic0", "--backend", "milvus", "--collection", "articles", "--where", "lang = 'en'"]
     hits = json.loads(CliRunner().invoke(cli, ["search", *asked, "--json"]).stdout)["hits"]
     assert (hits[0]["id"], hits[0]["metadata"]["free"]) == ("7", "note 7")
     detach = ("detach", "milvus:.qvec/milvus.db", "articles")
-    assert run(*detach, "--dry-run").stdout.endswith("drop the Milvus collection articles_qvec;\n")
+    assert run(*detach, "--dry-run").stdout.endswith("drop the Milvus collection articles_qvec\n")
     assert run(*detach).stdout == "detached articles\n"
     assert client.describe_collection("articles")["collection_name"] == "articles"
 
@@ -138,10 +140,36 @@ def test_progress_is_told_with_rate_and_time_left(as_json: bool) -> None:
         progress(CopyProgress(read, 500))
     first, second = told.getvalue().splitlines()
     if as_json:
-        event = {"event": "progress", "read": 400, "total": 500, "rows_per_second": 10.0, "seconds_left": 10.0}
+        event = {
+            "event": "progress",
+            "step": "",
+            "read": 400,
+            "total": 500,
+            "rows_per_second": 10.0,
+            "seconds_left": 10.0,
+        }
         assert (json.loads(first)["seconds_left"], json.loads(second)) == (80.0, event)
     else:
         assert (first, second) == ("100 of 500 rows  5/s  80 s left", "400 of 500 rows  10/s  10 s left")
+
+
+def test_the_time_left_is_that_of_the_pass_under_way() -> None:
+    now = iter([0.0, 100.0, 200.0, 300.0, 301.0])
+    told = io.StringIO()
+    progress = Progress(told, lambda: next(now))
+    for state in (
+        CopyProgress(10, 1000),
+        CopyProgress(1000, 1000),
+        CopyProgress(500, 900_000, "compared"),
+        CopyProgress(0, None, "builds the index i"),
+    ):
+        progress(state)
+    assert told.getvalue().splitlines() == [
+        "10 of 1,000 rows  0/s  2.8 h left",
+        "1,000 of 1,000 rows  5/s  0 s left",
+        "500 of 900,000 rows compared  5/s  50.0 h left",
+        "builds the index i",
+    ]
 
 
 def test_swap_and_its_way_back(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -294,6 +294,8 @@ from qvec.migrate import CopyJob, FieldMap, copy
 source, table, target, journal, kill_at = sys.argv[1:]
 
 def progress(state):
+    if state.step:
+        return
     print(state.read, flush=True)
     if state.read >= int(kill_at):
         sys.stdin.read()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -27,6 +29,7 @@ from qvec.migrate import (
 from qvec.registry import load_embedder
 from tests.adapters.elasticsearch_node import elasticsearch_uri
 from tests.migrate.editing import Editing
+from tests.migrate.test_signals import STOPPED, start, stopped_at
 
 elasticsearch = pytest.importorskip("elasticsearch")
 
@@ -145,6 +148,13 @@ def test_a_run_that_was_broken_off_goes_on(url: str, index: str) -> None:
         attach_index(job(url, index), progress=stop)
     report = attach_index(job(url, index))
     assert (report.embedded, report.unchanged) == (ROWS - 256, 256)
+
+
+def test_a_signal_ends_it_after_the_batch(url: str, index: str, tmp_path: Path) -> None:
+    child = start("attach-index", url, index, "--text", "body.en", folder=tmp_path)
+    assert stopped_at(child, 2, signal.SIGINT) == (130, STOPPED)
+    report = attach_index(job(url, index))
+    assert (report.embedded, report.unchanged) == (ROWS - 2 * 256, 2 * 256)
 
 
 def test_undo_leaves_documents_and_notes_as_they_were(

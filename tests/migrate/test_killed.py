@@ -22,7 +22,9 @@ POINTS, ROWS = 20, 800
 TEXTS = {f"k{number}": f"row {number} is about topic{number % 11}" for number in range(ROWS)}
 # Its server has imported all by the first run, so that a child dies at work and not while it imports.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.migrate.test_killed", "sqlalchemy.dialects.postgresql.psycopg", "faiss"])
+PROCESSES.set_forkserver_preload(
+    ["tests.migrate.test_killed", "sqlalchemy.dialects.postgresql.psycopg", "faiss", "pymilvus", "milvus_lite"]
+)
 
 
 @pytest.fixture
@@ -62,13 +64,13 @@ def killed_after(seconds: float, work: Callable[..., None], *arguments: object) 
     return was_alive
 
 
-def points(work: Callable[[], bool], seed: int) -> Iterator[float]:
+def points(work: Callable[[], bool], seed: int, count: int = POINTS) -> Iterator[float]:
     """Times within that of an unbroken run."""
     started = time.monotonic()
     assert not work()
     whole = time.monotonic() - started
     chance = random.Random(seed)
-    yield from (chance.uniform(0, whole) for _ in range(POINTS))
+    yield from (chance.uniform(0, whole) for _ in range(count))
 
 
 def check(target: str) -> None:

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from qvec.migrate import CopyJob, attach, copy
+import qvec
+from qvec.migrate import Attached, CopyJob, CopyProgress, IndexJob, SwapJob, attach, attach_index, copy, swap, verify
 from qvec.registry import embedded_uri
-from tests.migrate.postgres import psycopg
+from tests.migrate.collections import lite_client
+from tests.migrate.collections import make as make_collection
+from tests.migrate.postgres import own_database, psycopg
 from tests.migrate.test_attach import db, job, make
 from tests.migrate.test_sync import SHOP, rows_of, texts_and_vectors_agree
 
 __all__ = ["db"]
+STOPPED = "qvec: stops after this batch; once more stops at once\n\nqvec: interrupted\n"
 # The model is slow here, so that a signal meets a batch under way.
 SLOW = """
 import sys, time
@@ -77,9 +81,10 @@ def test_a_copy_stops_after_the_batch(tmp_path: Path) -> None:
     code, _ = stopped_at(start(*arguments, folder=tmp_path), 2, signal.SIGINT)
     assert code == 130
     chosen = CopyJob(source=str(tmp_path / "rows.jsonl"), target=target, collection="rows", journal=tmp_path / "state")
-    read: list[int] = []
-    report = copy(chosen, progress=lambda state: read.append(state.read))
-    assert (report.documents, read[-1]) == (2000, 2000 - 2 * 512)
+    told: list[CopyProgress] = []
+    assert copy(chosen, progress=told.append).documents == 2000
+    left = 2000 - 2 * 512
+    assert [(state.read, state.total) for state in told if not state.step] == [(512, left), (left, left)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -114,3 +119,29 @@ def test_a_daemon_follows_until_it_is_stopped(server: str, db: psycopg.Connectio
 def texts_agree(server: str, db: psycopg.Connection) -> bool:
     (number,) = db.execute("SELECT number FROM qvec_collections WHERE name = 'shop'").fetchone()
     return db.execute(f"SELECT count(*) FROM qvec_{number}_queue").fetchone() == (0,)
+
+
+def test_an_attach_of_a_collection_stops_after_the_batch(tmp_path: Path) -> None:
+    pytest.importorskip("pymilvus")
+    address = embedded_uri("milvus", tmp_path / "db").reveal()
+    with lite_client(address) as client:
+        make_collection(client, "articles", rows=700)
+    child = start("attach-index", address, "articles", "--text", "body", folder=tmp_path)
+    code, told = stopped_at(child, 2, signal.SIGINT)
+    assert (code, told) == (130, STOPPED)
+    report = attach_index(IndexJob(url=address, index="articles", text="body", model="hashing"))
+    assert (report.embedded, report.unchanged) == (700 - 2 * 256, 2 * 256)
+    assert verify(Attached(url=address, collection="articles")).is_same
+
+
+@pytest.mark.parametrize("backend", ["faiss", "pgvector"])
+def test_a_swap_stops_after_the_batch(backend: str, server: str, tmp_path: Path) -> None:
+    address = own_database(server, "stopped") if backend == "pgvector" else embedded_uri(backend, tmp_path).reveal()
+    qvec.index(
+        "books", [{"id": str(row), "text": f"row {row}"} for row in range(900)], backend=address, model="hashing"
+    )
+    arguments = ("swap", address, "books", "--dim", "64", "--journal", "state")
+    code, told = stopped_at(start(*arguments, folder=tmp_path), 2, signal.SIGTERM)
+    assert (code, told) == (130, STOPPED)
+    report = swap(SwapJob(url=address, collection="books", dim=64, journal=tmp_path / "state"))
+    assert (report.is_switched, report.records, report.followed) == (True, 900, 900 - 2 * 256)
