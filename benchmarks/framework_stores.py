@@ -16,6 +16,7 @@ from pathlib import Path
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from pymilvus import MilvusClient
+from qvec_milvus.legs import DEFAULT_EF
 
 from qvec.integrations.langchain import QvecVectorStore
 from qvec.integrations.langchain.embedder import LangChainEmbedder
@@ -64,6 +65,8 @@ class Store:
     Attributes:
         keeps: what it writes beside text and vector.
         rival: the store of ours that it is compared with; empty for ours.
+        filled: asks what the store before it wrote, in another way.
+        options: of each search.
         at_once: how many documents one `add_texts` can take; None for any number.
         finish: builds what the store does not build by itself.
         added, ingest: seconds until `add_texts` came back, and until all was built.
@@ -74,6 +77,8 @@ class Store:
     keeps: str
     store: VectorStore
     rival: str = ""
+    filled: bool = False
+    options: Mapping[str, object] = field(default_factory=dict)
     at_once: int | None = None
     finish: Callable[[], None] = lambda: None
     added: float = 0.0
@@ -127,11 +132,28 @@ def milvus_lite(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
 
 
 def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
-    """By HNSW on one server, which has indexed all before the first query."""
+    """By HNSW on one server, which has indexed all before the first query.
+
+    langchain-milvus asks the same collection at its own breadth, ef 10, and at that of qvec.
+    """
     yield _ours(uri, corpus, OURS, "hnsw")
     params = {"M": HNSW.m, "efConstruction": HNSW.ef_construction}
     index = {"index_type": "HNSW", "metric_type": "COSINE", "params": params}
-    yield _langchain_milvus(uri.replace("milvus://", "http://"), corpus, index, "metadata; HNSW")
+    made: list[Store] = []
+
+    @contextmanager
+    def narrow() -> Iterator[Store]:
+        with _langchain_milvus(uri.replace("milvus://", "http://"), corpus, index, "metadata; HNSW") as store:
+            made.append(store)
+            yield store
+
+    @contextmanager
+    def broad() -> Iterator[Store]:
+        asked = {"param": {"metric_type": "COSINE", "params": {"ef": DEFAULT_EF}}}
+        yield Store(f"langchain-milvus, ef {DEFAULT_EF}", "", made[0].store, OURS, filled=True, options=asked)
+
+    yield narrow()
+    yield broad()
 
 
 def _index(client: MilvusClient, name: str) -> None:

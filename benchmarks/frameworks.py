@@ -78,15 +78,16 @@ def measure(backend: str, corpus: Corpus, uri: str = "") -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
         stores = [closing.enter_context(opened) for opened in STORES[backend](Path(folder), corpus, uri)]
         for store in stores:
-            fill(store, corpus)
-            print(f"{backend}: {store.name} took in {len(corpus.ids)} in {store.ingest:.1f} s", flush=True)
+            if not store.filled:
+                fill(store, corpus)
+                print(f"{backend}: {store.name} took in {len(corpus.ids)} in {store.ingest:.1f} s", flush=True)
         for query in corpus.queries[:WARM_UP]:
             for store in stores:
-                store.store.similarity_search(query, k=K)
+                store.store.similarity_search(query, k=K, **store.options)
         for query, nearest in zip(corpus.queries, corpus.nearest, strict=True):
             for store in stores:
                 started = time.perf_counter()
-                found = store.store.similarity_search(query, k=K)
+                found = store.store.similarity_search(query, k=K, **store.options)
                 store.seconds.append(time.perf_counter() - started)
                 store.recalls.append(len(nearest & {item.metadata["doc"] for item in found}) / len(nearest))
     return [_row(backend, store, {each.name: each for each in stores}, corpus) for store in stores]
@@ -121,7 +122,7 @@ def _row(backend: str, store: Store, stores: dict[str, Store], corpus: Corpus) -
         "query_p95_ms": round(1000 * float(np.percentile(store.seconds, 95)), 2),
         f"recall@{K}": round(float(np.mean(store.recalls)), 4),
         "compared_with": store.rival or None,
-        "qvec_ingest_is_times": round(store.ingest / ours.ingest, 2) if ours else None,
+        "qvec_ingest_is_times": round(store.ingest / ours.ingest, 2) if ours and not store.filled else None,
         "qvec_query_is_times": round(p50 / float(np.median(ours.seconds)), 2) if ours else None,
     }
 
