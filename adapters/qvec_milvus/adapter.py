@@ -124,12 +124,11 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
         check_spec(spec, self.capabilities)
         # Of two threads that create the same, Lite 3.2 fails one halfway.
         with self._creating, self._connection.use() as client:
-            found = self._describe(client, spec.name)
-            if found is None:
+            if found := self._describe(client, spec.name):
+                check_existing(found.spec, spec, exist_ok=exist_ok)
+            else:
                 schema.create(self._connection, client, spec)
                 self._shapes[spec.name] = self._look_up(spec.name)
-            else:
-                check_existing(found.spec, spec, exist_ok=exist_ok)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Drop the Milvus collection."""
@@ -149,9 +148,8 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
     def list_collections(self) -> list[str]:
         """Name the collections that are described as ours."""
         with self._connection.use() as client:
-            names = client.list_collections()
-            ours = (name for name in names if schema.read(client.describe_collection(name)) is not None)
-            return sorted(naming.alias_of(client, name) for name in ours)
+            found = client.list_collections()
+            return sorted(naming.alias_of(client, own) for own in found if schema.read(client.describe_collection(own)))
 
     def exchange(self, one: str, other: str) -> None:
         """Move the aliases, one request each; see `qvec_milvus.naming`."""
@@ -188,6 +186,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
                 with self._totals.changing(name, ids, sources, sum(row.get("length", 0) for row in rows)):
                     write(self._connection, name, shape, documents, rows, self._second)
             except MovedError as exc:
+                self._shapes.pop(name, None)
                 now = self._look_up(name)
                 if passport is not None:
                     raise exchanged(name, passport, now.spec.passport) from exc
@@ -347,8 +346,9 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             return known
         found = self._look_up(name)
         if known is None:
-            # Lite opens a file with its collections released, a server may have been restarted.
-            with self._connection.use() as client:
+            # Lite opens a file with its collections released, and who is making this one may not be done.
+            with self._creating, self._connection.use() as client:
+                schema.complete(self._connection, client, found)
                 client.load_collection(name)
         self._shapes[name] = found
         return found

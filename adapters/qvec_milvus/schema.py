@@ -61,7 +61,6 @@ class Shape:
 
 def create(connection: Connection, client: Any, spec: CollectionSpec) -> None:
     """Make a collection with its indexes, and have it loaded."""
-    kind = spec.index.kind if spec.index.kind != "auto" else connection.auto_kind
     partition = "" if connection.is_lite else f"model_{passport_mark(spec.passport)}"
     shape = Shape(spec, connection.keywords, partition)
     client.create_collection(
@@ -70,13 +69,23 @@ def create(connection: Connection, client: Any, spec: CollectionSpec) -> None:
         properties={PROPERTY: written(shape)},
         consistency_level="Strong",
     )
-    if partition:
-        client.create_partition(spec.name, partition)
-    # sync would sleep half a second for each index; loading waits for them anyway.
-    client.create_index(
-        spec.name, indexes(client, spec, kind, connection.keywords, is_lite=connection.is_lite), sync=False
-    )
+    complete(connection, client, shape)
     connection.load(spec.name)
+
+
+def complete(connection: Connection, client: Any, shape: Shape) -> None:
+    """Make the partition and the indexes of a collection, unless it has them.
+
+    Who makes one may have been killed before them, or be another process that is not done: Milvus lets both make them.
+    """
+    spec, name = shape.spec, shape.spec.name
+    if shape.partition and not client.has_partition(name, shape.partition):
+        client.create_partition(name, shape.partition)
+    kind = spec.index.kind if spec.index.kind != "auto" else connection.auto_kind
+    wanted = indexes(client, spec, kind, shape.keywords, is_lite=connection.is_lite)
+    if len(client.list_indexes(name)) < len(wanted):
+        # sync would sleep half a second for each index; loading waits for them anyway.
+        client.create_index(name, wanted, sync=False)
 
 
 def max_text(keywords: KeywordForm) -> int:

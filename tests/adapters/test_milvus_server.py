@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -70,6 +71,43 @@ def test_documents_sent_in_several_calls_all_arrive_once(server: Adapter, fresh:
     assert server.get(fresh, ["d0", "d511", "d512", "d1299"]) == [documents[place] for place in (0, 511, 512, 1299)]
     [hits] = server.search_lexical(fresh, ["1299"], k=3)
     assert [hit.id for hit in hits] == ["d1299"]
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_a_collection_whose_making_was_broken_off_is_completed_by_who_uses_it(server: Adapter, fresh: str) -> None:
+    server.upsert(fresh, [], np.empty((0, 4), np.float32))
+    client = server._connection.client
+    [partition] = [found for found in client.list_partitions(fresh) if found != "_default"]
+    client.load_collection(fresh)
+    client.release_collection(fresh)
+    client.drop_partition(fresh, partition)
+    client.drop_index(fresh, "vector")
+    other = open_adapter(milvus_uri())
+    other.upsert(fresh, [Document("a", "one")], np.ones((1, 4), np.float32))
+    other.refresh(fresh)
+    assert [hit.id for hit in other.search_dense(fresh, np.ones((1, 4), np.float32), k=3)[0]] == ["a"]
+    other.close()
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_two_programs_that_make_a_collection_at_once_both_write_to_it() -> None:
+    name = fresh_name()
+    adapters = [open_adapter(milvus_uri()) for _ in range(2)]
+
+    def work(number: int) -> None:
+        if name not in adapters[number].list_collections():
+            adapters[number].create_collection(CollectionSpec(name, 4), exist_ok=True)
+        adapters[number].upsert(name, [Document(f"d{number}", "text")], np.ones((1, 4), np.float32))
+        adapters[number].refresh(name)
+
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(work, range(2)))
+    assert adapters[0].count(name) == 2
+    adapters[0].drop_collection(name)
+    for adapter in adapters:
+        adapter.close()
 
 
 @pytest.mark.slow
