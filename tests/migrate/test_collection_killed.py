@@ -12,7 +12,7 @@ from qvec.migrate import Attached, IndexJob, attach_index, undo, verify
 from qvec.registry import embedded_uri
 from qvec.uri import URI
 from tests.migrate.collections import ROWS, content, lite_client, make, row
-from tests.migrate.test_killed import POINTS, killed_after, points
+from tests.migrate.test_killed import POINTS, Kills, killed_after
 
 pytest.importorskip("pymilvus")
 FEW = 6
@@ -63,11 +63,11 @@ def written(client: Any) -> dict[object, object]:
 
 @pytest.mark.parametrize("count", [FEW, pytest.param(POINTS, marks=pytest.mark.slow)])
 def test_an_attach_killed_at_any_point_is_finished_by_the_next(count: int, untouched: Path, tmp_path: Path) -> None:
-    hits = 0
     whole = copied(untouched, tmp_path / "whole")
-    for number, seconds in enumerate(points(lambda: killed_after(60, run_attach, whole), seed=count, count=count)):
+    kill = Kills(lambda: killed_after(60, run_attach, whole), seed=count)
+    for number in range(count):
         address = copied(untouched, tmp_path / str(number))
-        hits += killed_after(seconds, run_attach, address)
+        kill(run_attach, address)
         with lite_client(address) as client:
             held = written(client) if client.has_collection(NAME) else {}
             run_attach(address)
@@ -76,7 +76,7 @@ def test_an_attach_killed_at_any_point_is_finished_by_the_next(count: int, untou
             run_undo(address)
             assert client.list_collections() == [NAME]
             assert held in ({}, content(client, NAME))
-    assert hits >= count // 4
+    assert kill.hits >= count // 4
 
 
 def test_a_file_that_is_opened_anew_is_verified(attached: Path, tmp_path: Path) -> None:
@@ -87,11 +87,11 @@ def test_a_file_that_is_opened_anew_is_verified(attached: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("count", [FEW, pytest.param(POINTS, marks=pytest.mark.slow)])
 def test_an_undo_killed_at_any_point_is_finished_by_the_next(count: int, attached: Path, tmp_path: Path) -> None:
-    hits = 0
     whole = copied(attached, tmp_path / "whole")
-    for number, seconds in enumerate(points(lambda: killed_after(60, run_undo, whole), seed=count, count=count)):
+    kill = Kills(lambda: killed_after(60, run_undo, whole), seed=count)
+    for number in range(count):
         address = copied(attached, tmp_path / str(number))
-        hits += killed_after(seconds, run_undo, address)
+        kill(run_undo, address)
         with lite_client(address) as client:
             if client.has_collection(f"{NAME}_qvec"):
                 run_undo(address)
@@ -99,4 +99,4 @@ def test_an_undo_killed_at_any_point_is_finished_by_the_next(count: int, attache
             client.load_collection(NAME)
             held = content(client, NAME)
             assert (len(held), held[5]["body"]) == (ROWS, "written meanwhile")
-    assert hits >= count // 4
+    assert kill.hits >= count // 4

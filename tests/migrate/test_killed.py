@@ -7,7 +7,7 @@ import multiprocessing
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +64,26 @@ def killed_after(seconds: float, work: Callable[..., None], *arguments: object) 
     return was_alive
 
 
-def points(work: Callable[[], bool], seed: int, count: int = POINTS) -> Iterator[float]:
-    """Times within that of an unbroken run."""
-    started = time.monotonic()
-    assert not work()
-    whole = time.monotonic() - started
-    chance = random.Random(seed)
-    yield from (chance.uniform(0, whole) for _ in range(count))
+class Kills:
+    """Kills at random times within that of an unbroken run, which later ones shorten: the first is the slowest.
+
+    Attributes:
+        hits: how many were still at work.
+    """
+
+    def __init__(self, work: Callable[[], bool], seed: int) -> None:
+        started = time.monotonic()
+        assert not work()
+        self._whole = time.monotonic() - started
+        self._chance = random.Random(seed)
+        self.hits = 0
+
+    def __call__(self, work: Callable[..., None], *arguments: object) -> None:
+        seconds = self._chance.uniform(0, self._whole)
+        if killed_after(seconds, work, *arguments):
+            self.hits += 1
+        else:
+            self._whole = min(self._whole, seconds)
 
 
 def check(target: str) -> None:
@@ -103,15 +116,15 @@ def test_a_copy_killed_at_any_point_is_finished_by_the_next(backend: str, tmp_pa
         adapter.close()
         return folder / "rows.jsonl", address
 
-    hits = 0
-    for number, seconds in enumerate(points(lambda: killed_after(60, run_copy, *place(-1)), seed=1)):
+    kill = Kills(lambda: killed_after(60, run_copy, *place(-1)), seed=1)
+    for number in range(POINTS):
         source, target = place(number)
-        hits += killed_after(seconds, run_copy, source, target)
+        kill(run_copy, source, target)
         report = copy(copy_job(source, target))
         assert (report.documents, report.failed) == (ROWS, 0)
         check(target)
         shutil.rmtree(source.parent)
-    assert hits >= POINTS // 4
+    assert kill.hits >= POINTS // 4
 
 
 @pytest.mark.parametrize("in_table", [False, True], ids=["companion", "in_table"])
@@ -126,15 +139,15 @@ def test_an_attach_killed_at_any_point_is_finished_by_the_next(in_table: bool, a
                     rows.write_row(row)
 
     prepare()
-    hits = 0
-    for seconds in points(lambda: killed_after(60, run_attach, address, in_table), seed=2):
+    kill = Kills(lambda: killed_after(60, run_attach, address, in_table), seed=2)
+    for _ in range(POINTS):
         prepare()
-        hits += killed_after(seconds, run_attach, address, in_table)
+        kill(run_attach, address, in_table)
         assert attach(attach_job(address, in_table)).failed == 0
         check(address)
         check_bookkeeping(address)
     detach(address, "books")
-    assert hits >= POINTS // 4
+    assert kill.hits >= POINTS // 4
 
 
 def check_bookkeeping(address: str) -> None:
