@@ -6,7 +6,6 @@ index is built, and what was written can be read, and on Milvus Lite is in the f
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from pymilvus import MilvusClient
+from qvec_milvus.growing import wait_for_index
 from qvec_milvus.legs import DEFAULT_EF
 
 from qvec.integrations.langchain import QvecVectorStore
@@ -156,22 +155,6 @@ def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
     yield broad()
 
 
-def _index(client: MilvusClient, name: str) -> None:
-    """Have a server seal, index and load what it holds, as qvec does at the end of a load."""
-    client.flush(name)
-    ended = time.monotonic() + _INDEX_SECONDS
-    asked = False
-    while time.monotonic() < ended:
-        index = client.describe_index(name, "vector")
-        if index["indexed_rows"] >= index["total_rows"]:
-            if sum(segment.num_rows for segment in client.list_loaded_segments(name)) >= index["total_rows"]:
-                return
-            if not asked:
-                client.refresh_load(name, _async=True)
-                asked = True
-        time.sleep(0.2)
-
-
 @contextmanager
 def _langchain_milvus(uri: str, corpus: Corpus, index: dict[str, object], keeps: str) -> Iterator[Store]:
     from langchain_milvus import Milvus
@@ -182,7 +165,9 @@ def _langchain_milvus(uri: str, corpus: Corpus, index: dict[str, object], keeps:
 
     def finish() -> None:
         if uri.startswith("http"):
-            _index(store.client, _PEER)
+            # As qvec does at the end of a load.
+            store.client.flush(_PEER)
+            wait_for_index(store.client, _PEER, seconds=_INDEX_SECONDS)
         else:
             store.client.flush(_PEER)
         store.client.query(_PEER, filter="", output_fields=["count(*)"], consistency_level="Strong")

@@ -8,6 +8,7 @@ among 9,189 texts and .55 among 5,100 vectors without clusters, and then by the 
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from qvec_milvus.connection import Connection
 from qvec_milvus.reading import Reader
@@ -28,18 +29,23 @@ def index_growing(connection: Connection, reader: Reader, name: str) -> None:
     grown = connection.grown.get(name, 0)
     if grown <= MOST or 2 * grown < reader.count(name):
         return
-    end = time.monotonic() + _PATIENCE
-    asked = False
     with connection.use() as client:
         client.flush(name)
         connection.grown.pop(name, None)
-        while time.monotonic() < end:
-            index = client.describe_index(name, "vector")
-            if index["indexed_rows"] >= index["total_rows"]:
-                if sum(segment.num_rows for segment in client.list_loaded_segments(name)) >= index["total_rows"]:
-                    return
-                if not asked:
-                    # Unasked, a server looks for new indexes every ten seconds.
-                    client.refresh_load(name, _async=True)
-                    asked = True
-            time.sleep(_PAUSE)
+        wait_for_index(client, name, seconds=_PATIENCE)
+
+
+def wait_for_index(client: Any, name: str, *, seconds: float) -> None:
+    """Wait until a server has indexed and loaded all sealed rows of a collection, or the time is over."""
+    end = time.monotonic() + seconds
+    asked = False
+    while time.monotonic() < end:
+        index = client.describe_index(name, "vector")
+        if index["indexed_rows"] >= index["total_rows"]:
+            if sum(segment.num_rows for segment in client.list_loaded_segments(name)) >= index["total_rows"]:
+                return
+            if not asked:
+                # Unasked, a server looks for new indexes every ten seconds.
+                client.refresh_load(name, _async=True)
+                asked = True
+        time.sleep(_PAUSE)
