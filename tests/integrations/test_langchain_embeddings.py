@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from qvec.embedders.hashing import HashingEmbedder
 from qvec.embedders.transformer import TransformerEmbedder
 from qvec.errors import ConfigError
+from qvec.types import Vectors
 from tests.models import write_qwen3
 
 pytest.importorskip("langchain_core")
@@ -102,21 +105,31 @@ def test_no_documents_give_no_vectors():
     assert QvecEmbeddings("hashing").embed_documents([]) == []
 
 
+class Waiting(HashingEmbedder):
+    """Embed once somebody else got to run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ran = threading.Event()
+
+    def encode_document(self, texts: Sequence[str]) -> Vectors:
+        assert self.ran.wait(60), "the event loop stood still"
+        return super().encode_document(texts)
+
+
 def test_async_calls_leave_the_event_loop_free_and_answer_the_same():
-    embeddings = QvecEmbeddings("hashing")
-    texts = ["read the csv file " * 2000] * 20
+    waiting = Waiting()
+    embeddings = QvecEmbeddings(waiting)
 
-    async def embed_and_tick() -> tuple[list[list[float]], int]:
-        task = asyncio.create_task(embeddings.aembed_documents(texts))
-        ticks = 0
-        while not task.done():
-            await asyncio.sleep(0.001)
-            ticks += 1
-        return await task, ticks
+    async def run() -> list[list[float]]:
+        task = asyncio.create_task(embeddings.aembed_documents(["read the csv file"]))
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        waiting.ran.set()
+        return await task
 
-    rows, ticks = asyncio.run(embed_and_tick())
-    assert rows == embeddings.embed_documents(texts)
-    assert ticks > 3
+    rows = asyncio.run(run())
+    assert rows == embeddings.embed_documents(["read the csv file"])
     assert asyncio.run(embeddings.aembed_query("read")) == embeddings.embed_query("read")
 
 
