@@ -28,10 +28,11 @@ from qvec_elasticsearch.lexical import Keywords
 from qvec_elasticsearch.loading import Loads
 from qvec_elasticsearch.schema import Index
 from qvec_elasticsearch.search import Nearest, check_window
+from qvec_elasticsearch.surveys import Surveys
 from qvec_elasticsearch.trips import Window, together
 
 
-class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLayout, Attachments):
+class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLayout, Attachments, Surveys):
     """Keep collections in Elasticsearch; that of ``books`` is behind the alias ``qvec_books``. No other is touched.
 
     Args:

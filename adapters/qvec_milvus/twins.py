@@ -174,16 +174,23 @@ def _check(client: Any, name: str, said: Mapping[str, Any], fields: list[dict[st
     if text not in kinds or kinds[text] != "VARCHAR":
         texts = ", ".join(sorted(field for field, kind in kinds.items() if kind == "VARCHAR")) or "none"
         raise InvalidInputError(f"the collection {name!r} has no text field {text!r}; it has {texts}")
-    faults = [f"a {kind} field {field!r}" for field, kind in kinds.items() if kind not in _TAKEN]
+    if found := faults(client, name, said):
+        raise UnsupportedError(f"{found[0]}: copy from it instead")
+
+
+def faults(client: Any, name: str, said: Mapping[str, Any]) -> list[str]:
+    """Say why a collection can have no twin, in one sentence; none when it can."""
+    fields = [field for field in said["fields"] if field["name"] != DYNAMIC]
+    kinds = {field["name"]: field["type"].name for field in fields}
+    found = [f"a {kind} field {field!r}" for field, kind in kinds.items() if kind not in _TAKEN]
     if said.get("auto_id") or any(field.get("auto_id") for field in fields):
-        faults.append("keys that Milvus makes by itself (auto_id)")
+        found.append("keys that Milvus makes by itself (auto_id)")
     if said.get("functions"):
-        faults.append("functions")
+        found.append("functions")
     has_key = any(field.get("is_partition_key") for field in fields)
     if len(client.list_partitions(name)) > 1 and not has_key:
-        faults.append("partitions by name")
-    if faults:
-        raise UnsupportedError(f"{name!r} has {', '.join(faults)}, which no twin can have: copy from it instead")
+        found.append("partitions by name")
+    return [f"{name!r} has {', '.join(found)}, which no twin can have"] if found else []
 
 
 def _schema(

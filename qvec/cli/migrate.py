@@ -141,6 +141,7 @@ def plan(
         table=read.table,
         schema=read.schema,
         source_collection=read.collection,
+        layout=read.layout,
         fields=chosen_fields(),
         model=model or settings.model,
         dim=dim if model or dim else settings.dim,

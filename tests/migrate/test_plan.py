@@ -11,7 +11,7 @@ import pytest
 
 from qvec.errors import InvalidInputError
 from qvec.migrate import AttachJob, FieldMap, plan, plan_attach
-from qvec.migrate.planning import hnsw_bytes
+from qvec.migrate.storage import hnsw_bytes
 from tests.migrate.postgres import psycopg
 
 
