@@ -24,6 +24,8 @@ from qvec_elasticsearch.schema import MAX_DIM, quantisation
 
 NOTE = "qvec_attached"
 """The key in the mapping's ``_meta``."""
+HOLDER = "qvec_attaching"
+"""The key of who is at work on it."""
 
 _KEEP = "30m"
 _CONFLICT, _GONE = 409, 404
@@ -82,6 +84,19 @@ def _check_text(mappings: Mapping[str, Any], text: str, name: str) -> None:
         if key not in known:
             raise InvalidInputError(f"the index {name!r} has no field {text!r}; it has {', '.join(sorted(known))}")
         inner = known[key]
+
+
+def holder(connection: Connection, index: str) -> str:
+    """Read who is at work on an index."""
+    return str(found(connection, index)[1].get("_meta", {}).get(HOLDER, ""))
+
+
+def hold(connection: Connection, index: str, who: str) -> None:
+    """Note who is at work on an index, beside its other notes."""
+    name, mappings = found(connection, index)
+    meta = {key: value for key, value in mappings.get("_meta", {}).items() if key != HOLDER}
+    with connection.use() as client:
+        client.indices.put_mapping(index=name, meta=meta | ({HOLDER: who} if who else {}))
 
 
 def rows(
@@ -170,7 +185,7 @@ def clear(connection: Connection, index: str, form: AttachForm) -> None:
             answer = client.update_by_query(index=name, **clearing(form), refresh=True)
             if not answer["version_conflicts"]:
                 break
-        meta = {key: value for key, value in mappings.get("_meta", {}).items() if key != NOTE}
+        meta = {key: value for key, value in mappings.get("_meta", {}).items() if key not in (NOTE, HOLDER)}
         client.indices.put_mapping(index=name, meta=meta)
 
 

@@ -51,6 +51,14 @@ class Attachments(SupportsAttach):
             client.indices.refresh(index=index)
         return False
 
+    def attach_holder(self, index: str) -> str:
+        """Read it from the mapping's ``_meta``."""
+        return attaching.holder(self._connection, index)
+
+    def hold_attach(self, index: str, holder: str) -> None:
+        """Note it in the mapping's ``_meta``."""
+        attaching.hold(self._connection, index, holder)
+
     def detach_steps(self, index: str, form: AttachForm) -> list[str]:
         """Write the requests."""
         return [f"POST /{index}/_update_by_query {json.dumps(attaching.clearing(form))}", f"PUT /{index}/_mapping"]

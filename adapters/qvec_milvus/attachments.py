@@ -106,6 +106,14 @@ class Attachments(SupportsAttach):
         twins.switch(self._connection, twin)
         return True
 
+    def attach_holder(self, index: str) -> str:
+        """Read it from the twin's properties."""
+        return twins.holder(self._connection, index)
+
+    def hold_attach(self, index: str, holder: str) -> None:
+        """Note it among the twin's properties."""
+        twins.hold(self._connection, index, holder)
+
     def detach_steps(self, index: str, form: AttachForm) -> list[str]:
         """Say the requests in words."""
         twin = self._twin(index)

@@ -24,6 +24,7 @@ from qvec_milvus.naming import own_name
 
 MARK = "attached by qvec "
 PROPERTY = "qvec.attached"
+HOLDER = "qvec.attaching"
 DYNAMIC = "$meta"
 NOTE_BYTES = 128
 _VECTOR = "FLOAT_VECTOR"
@@ -158,6 +159,20 @@ def make(connection: Connection, name: str, form: AttachForm) -> None:
         # sync would sleep half a second for each index; loading waits for them anyway.
         client.create_index(new_name(name), _indexes(connection, client, name, kept, form), sync=False)
         client.load_collection(new_name(name))
+
+
+def holder(connection: Connection, name: str) -> str:
+    """Read who is at work on a collection's twin."""
+    with connection.use() as client:
+        said = client.describe_collection(new_name(name)) if client.has_collection(new_name(name)) else {}
+    return str((said.get("properties") or {}).get(HOLDER, ""))
+
+
+def hold(connection: Connection, name: str, who: str) -> None:
+    """Note who is at work on a collection's twin; nobody is on one that is dropped."""
+    with connection.use() as client:
+        if client.has_collection(new_name(name)):
+            client.alter_collection_properties(new_name(name), {HOLDER: who})
 
 
 def _left(connection: Connection, fields: list[dict[str, Any]]) -> dict[str, int]:
