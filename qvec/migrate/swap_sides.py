@@ -16,7 +16,8 @@ from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.following import Follower
-from qvec.migrate.pg_attach import AttachJob, attach, detach, plan_attach, plan_detach
+from qvec.migrate.pg_attach import AttachJob, attach, plan_attach
+from qvec.migrate.pg_detach import detach, plan_detach
 from qvec.migrate.pg_session import attached, connected
 from qvec.migrate.pg_sync import SyncReport, sync
 from qvec.migrate.pg_table import PgTable

@@ -114,7 +114,7 @@ def test_the_locks_are_those_that_are_told(server: str) -> None:
             setup = [
                 line
                 for line in statements
-                if line.startswith(("ALTER TABLE", "CREATE TRIGGER", "CREATE TABLE", "CREATE FUNC"))
+                if line.startswith(("ALTER TABLE", "CREATE EXT", "CREATE TRIGGER", "CREATE TABLE", "CREATE FUNC"))
             ]
             for statement in setup:
                 reader.execute(statement)
