@@ -44,6 +44,7 @@ class Attachments(SupportsAttach):
         return [
             f"make the Milvus collection {new} with the fields and indexes of {index}, and {form.vector} and "
             f"{form.digest}; a Milvus before 2.4 has room for one vector field, the new one",
+            f"note in the properties of {new}, time and again, who is at work, and at the end that nobody is",
             f"upsert every row of {index} into {new}, in batches by its key, until a pass finds nothing else",
             f"rename {index} to {index}_before, unless {index} is an alias",
             f"point the alias {index} at {new}",

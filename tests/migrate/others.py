@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import pytest
 
 import qvec
 from qvec.registry import embedded_uri
+from qvec.types import Vectors
 from tests.adapters.elasticsearch_node import elasticsearch_uri
 from tests.adapters.milvus_server import milvus_uri
 from tests.migrate.collections import ROWS, content, make, row
@@ -78,6 +80,18 @@ class Elasticsearch:
         self._client.indices.refresh(index=self.name)
         hits = self._client.search(index=self.name, size=1000, sort="_doc")["hits"]["hits"]
         return {hit["_id"]: hit["_source"] for hit in hits}, dict(self._client.indices.get_mapping(index=self.name))
+
+    def bytes_of_vectors(self, vectors: Vectors, kind: str) -> int:
+        """Tell what Elasticsearch keeps on its disk of so many vectors, in one segment."""
+        field = {"type": "dense_vector", "dims": vectors.shape[1], "index_options": {"type": kind}}
+        self._client.indices.create(index=self.name, mappings={"properties": {"v": {**field, "similarity": "cosine"}}})
+        rows = (part for row in vectors for part in ({"index": {"_index": self.name}}, {"v": row.tolist()}))
+        self._client.bulk(operations=list(rows), refresh=True)
+        self._client.indices.forcemerge(index=self.name, max_num_segments=1)
+        with warnings.catch_warnings(action="ignore"):
+            # The request is "in technical preview".
+            said = self._client.indices.disk_usage(index=self.name, run_expensive_tasks=True)
+        return int(said[self.name]["fields"]["v"]["knn_vectors_in_bytes"])
 
     def close(self) -> None:
         self._client.options(ignore_status=404).indices.delete(index=self.name)

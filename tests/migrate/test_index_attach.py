@@ -163,7 +163,7 @@ def test_undo_leaves_documents_and_notes_as_they_were(
     before = sources(client, index)
     attach_index(job(url, index))
     shop = Attached(url=url, collection=index)
-    assert "_update_by_query" in plan_undo(shop)[0]
+    assert "_update_by_query" in plan_undo(shop)[1]
     undo(shop)
     assert sources(client, index) == before
     mapping = client.indices.get_mapping(index=index)[index]["mappings"]

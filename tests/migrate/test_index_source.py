@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import qvec
 from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.migrate import CopyJob, FieldMap, copy, plan, undo, verify
 from qvec.registry import embedded_uri
+from qvec.surveying import Bits, SupportsSurvey
+from tests.adapters.elasticsearch_node import elasticsearch_uri
+from tests.adapters.elasticsearch_secured import secured_node
+from tests.adapters.servers import PASSWORD
 from tests.migrate.collections import ROWS
-from tests.migrate.others import other
+from tests.migrate.others import Elasticsearch, other
 
 __all__ = ["other"]
 
@@ -86,3 +91,40 @@ def test_documents_without_text_are_named(other: Any, target: str) -> None:
         ROWS - 1,
         [(f"{other.name}[7]", "its text is empty or white space only")],
     )
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.timeout(900)
+def test_rights_that_an_attach_lacks_are_told() -> None:
+    secured = secured_node()
+    with qvec.connect(secured.uri()) as database:
+        client = database.adapter._connection.client
+        client.index(index="shown", id="1", document={"text": "some words"}, refresh=True)
+        rights = [{"names": ["shown"], "privileges": ["read", "view_index_metadata"]}]
+        client.security.put_role(name="reader", cluster=["monitor"], indices=rights)
+        client.security.put_user(username="visitor", password=PASSWORD, roles=["reader"])
+    found = plan(secured.uri(user="visitor"), source_collection="shown", model="hashing")
+    assert found.facts["permissions"] == {"read": True, "write": False, "manage": False}
+    assert found.warnings == ["this user may not write here", "this user may not manage here"]
+    assert found.rows == 1
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("dim", "kind", "bits"), [(64, "hnsw", 32), (64, "int8_hnsw", 8), (384, "int8_hnsw", 8)])
+def test_an_index_is_no_larger_than_planned(dim: int, kind: str, bits: Bits) -> None:
+    program = Elasticsearch(elasticsearch_uri())
+    try:
+        rows = 1500
+        vectors = np.random.default_rng(0).standard_normal((rows, dim)).astype(np.float32)
+        found = program.bytes_of_vectors(vectors, kind) - rows * dim * 4
+    finally:
+        program.close()
+    with qvec.connect(program.address) as database:
+        adapter = database.adapter
+        assert isinstance(adapter, SupportsSurvey)
+        planned = adapter.index_bytes(rows, dim, bits)
+    assert planned is not None
+    assert found <= planned <= 1.7 * found
