@@ -25,6 +25,7 @@ from qvec.uri import URI
 from qvec_milvus import analyzers, hybrid, naming, schema, totals
 from qvec_milvus.attachments import Attachments, Pass
 from qvec_milvus.connection import Connection, open_file, open_server
+from qvec_milvus.creating import Creations
 from qvec_milvus.errors import MovedError
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
@@ -42,7 +43,7 @@ _THREADS = 8
 """So many searches of both legs and writes run at the same time; further ones wait for a thread."""
 
 
-class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, Attachments, Surveys):
+class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, Attachments, Surveys, Creations):
     """Keep collections in Milvus; each is a Milvus collection of the same name, described as ours.
 
     Args:
@@ -395,6 +396,5 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             client.alter_collection_properties(name, {totals.PROPERTY: text})
 
     def _missing(self, name: str) -> CollectionNotFoundError:
-        return CollectionNotFoundError(
-            f"no collection {name!r} in Milvus at {self._connection.place}: index into it first"
-        )
+        place = self._connection.place
+        return CollectionNotFoundError(f"no collection {name!r} in Milvus at {place}: index into it first")

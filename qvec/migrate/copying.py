@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsCreateSteps
 from qvec.checks import check_name
 from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.migrate.comparing import compare
@@ -89,6 +89,7 @@ def plan_copy(job: CopyJob) -> CopyPlan:
         steps = [
             f"read {'the rows' if rows is None else f'{rows:,} rows'} of {opened.source.name}",
             f"{'make' if opened.held is None else 'add to'} the collection {job.collection}",
+            *(opened.create_steps(choice) if opened.held is None else []),
             choice.said,
             f"keep the state in {job.journal_path}",
             "compare ids and digests of all records, and texts and vectors of a sample",
@@ -209,6 +210,12 @@ class Opened:
             default_model=job.source_model or job.default_model,
             default_dim=job.source_dim if job.source_model else job.default_dim,
         )
+
+    def create_steps(self, choice: Choice) -> list[str]:
+        """Write what `make` would send, where the adapter tells."""
+        if not isinstance(self.adapter, SupportsCreateSteps):
+            return []
+        return self.adapter.create_steps(choice.spec_for(self.adapter.capabilities))
 
     def make(self, choice: Choice, journal: Journal) -> None:
         """Make the collection, noted beforehand, so that one that was made is always known to be ours."""

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import Protocol
 
-from qvec.adapter import Adapter, SupportsExchange
+from qvec.adapter import Adapter, SupportsCreateSteps, SupportsExchange
 from qvec.checks import check_name
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, UnsupportedError
@@ -170,9 +170,15 @@ class _Records(Side):
     def preparation(self) -> list[str]:
         embedder = _embedder(self._job, self._live.passport)
         count = self.adapter.count(self.collection)
-        made = f"make the collection {self._job.shadow} of {embedder.dim} dimensions"
+        spec = replace(
+            self._live,
+            name=self._job.shadow,
+            dim=embedder.dim,
+            passport=_passport(embedder, self._live.passport),
+        )
         return [
-            made,
+            f"make the collection {self._job.shadow} of {embedder.dim} dimensions",
+            *(self.adapter.create_steps(spec) if isinstance(self.adapter, SupportsCreateSteps) else []),
             f"embed {count:,} records of {self.collection} with {embedder.model_id}",
             f"keep the state in {self._job.journal_path}",
         ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from qvec.migrate import Attached, AttachJob, attach, plan_attach, plan_undo, undo
+from qvec.migrate import Attached, AttachJob, CopyJob, attach, copy, plan_attach, plan_copy, plan_undo, undo
+from qvec.registry import embedded_uri
 from tests.migrate.postgres import own_database, psycopg
 
 WATCH = """
@@ -49,3 +51,29 @@ def test_every_statement_that_changes_the_schema_is_told_beforehand(server: str,
         assert arrived(db) == set()
         undo(notes)
         assert arrived(db) - told == set()
+
+
+def test_a_copy_tells_how_its_collection_is_made(server: str, tmp_path: Path) -> None:
+    url = own_database(server, "dry")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"id": 1, "text": "some words"}\n')
+    job = CopyJob(source=str(rows), target=url, collection="n", model="hashing", journal=tmp_path / "journal")
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute(WATCH)
+        told = {plainly(statement) for statement in plan_copy(job).steps}
+        assert arrived(db) == set()
+        copy(job)
+        made = {statement for statement in arrived(db) if "USING gin" not in statement}
+        assert any("CREATE EXTENSION" in statement for statement in made)
+        assert made - told == set()
+
+
+def test_a_copy_to_milvus_tells_its_requests(tmp_path: Path) -> None:
+    pytest.importorskip("pymilvus")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"id": 1, "text": "some words"}\n')
+    target = embedded_uri("milvus", tmp_path / "db").reveal()
+    job = CopyJob(source=str(rows), target=target, collection="n", model="hashing", journal=tmp_path / "journal")
+    told = plan_copy(job).steps
+    for request in ("create_collection n [{", "create_index n [{", "load_collection n"):
+        assert any(step.startswith(request) for step in told)

@@ -10,7 +10,7 @@ import pytest
 
 import qvec
 from qvec.errors import CollectionNotFoundError, InvalidInputError
-from qvec.migrate import CopyJob, FieldMap, copy, plan, undo, verify
+from qvec.migrate import CopyJob, FieldMap, copy, plan, plan_copy, undo, verify
 from qvec.registry import embedded_uri
 from qvec.surveying import Bits, SupportsSurvey
 from tests.adapters.elasticsearch_node import elasticsearch_uri
@@ -61,6 +61,7 @@ def test_a_copy_carries_ids_fields_and_texts_of_a_template(other: Any, target: s
         model="hashing",
     )
     before = other.held()
+    assert plan_copy(job).rows == ROWS
     report = copy(job)
     # A template's other columns are text enough.
     assert (report.documents, report.failed) == (ROWS, 0)
