@@ -48,7 +48,7 @@ class Hold:
             MigrationError: another one is at work on it.
         """
         held = self._attaching.attach_holder(self._index)
-        if held and not _is_gone(held) and self._is_changing(held):
+        if held and self._is_changing(held):
             raise self._refusal()
         self._note()
         self.check()
@@ -94,7 +94,7 @@ class Hold:
 
     def _is_changing(self, held: str) -> bool:
         deadline = time.monotonic() + _STILL
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not _is_gone(held):
             time.sleep(_LOOK)
             now = self._attaching.attach_holder(self._index)
             if now != held:

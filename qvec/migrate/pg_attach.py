@@ -179,7 +179,8 @@ def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
     fields = job.fields.with_id(primary)
     if not fields.id:
         raise MigrationError(
-            f"{name} has no primary key: name unique columns that are NOT NULL with id=('column', ...), or add a key"
+            f"{name} has no primary key: name unique columns that are NOT NULL with id=('column', ...), --id on the "
+            "command line, or add a key"
         )
     fields.check(list(types), f"the table {name}")
     if job.version and job.version not in types:

@@ -200,7 +200,7 @@ class SqlTable(Sampled):
         if not found and not fields.id:
             raise MigrationError(
                 f"the table {self.name} has no primary key: name columns that are unique and never NULL with "
-                "id=('column', ...), or add a key to the table"
+                "id=('column', ...), --id on the command line, or add a key to the table"
             )
         return found
 
