@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from qvec.errors import CollectionExistsError, CollectionNotFoundError, InvalidInputError, QvecError
+from qvec.errors import BackendError, CollectionExistsError, CollectionNotFoundError, InvalidInputError, QvecError
 from qvec.foreign import with_layout
 from qvec.layouts import to_layout
 from qvec.migrate.collections import CollectionSource
@@ -61,8 +61,9 @@ def open_source(
             opened = adapter if layout is None else with_layout(adapter, to_layout(layout))
             try:
                 return CollectionSource(opened, collection, str(uri))
-            except (CollectionNotFoundError, CollectionExistsError):
-                # Milvus has one namespace: there it exists, and is not qvec's.
+            except (CollectionNotFoundError, CollectionExistsError, BackendError):
+                # Milvus has one namespace: there it exists, and is not qvec's. Who has rights on the other program's
+                # index alone is refused the look at qvec's name in Elasticsearch.
                 if not isinstance(opened, SupportsSurvey):
                     raise
                 return IndexSource(opened, opened, collection, fields, str(uri))
