@@ -204,7 +204,7 @@ def test_a_connection_that_was_cut_is_an_error_once_and_works_again(server: str)
     with adapter._connections.use() as connection:
         row = connection.raw.execute("SELECT pg_backend_pid()").fetchone()
     with psycopg.connect(server, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s)", row)
+        other.execute("SELECT pg_terminate_backend(%s, 60000)", row)
     with pytest.raises(BackendConnectionError):
         adapter.count("cut")
     assert adapter.count("cut") == 0
