@@ -177,7 +177,7 @@ def test_of_attaches_that_begin_at_the_same_moment_one_does_it(server: str, db: 
     children = [context.Process(target=attached_at_once, args=(server, go, answers)) for _ in range(3)]
     for child in children:
         child.start()
-    told = [answers.get(timeout=60) for _ in children]
+    told = [answers.get(timeout=200) for _ in children]
     for child in children:
         child.join()
     assert 600 in told
