@@ -68,7 +68,7 @@ def wait_until_up(
     while time.monotonic() < last and server.poll() is None:
         if is_up():
             return
-        time.sleep(0.1)
+        time.sleep(0.05)
     code = server.poll()
     how = f"did not come up in {seconds:g} s" if code is None else f"ended with {code}"
     said = last_lines(logs)
@@ -145,8 +145,8 @@ def _listen(folder: Path, program: Path, user: str | None) -> int:
     return port
 
 
-def answers(port: int) -> bool:
-    """Whether something takes connections on a port of this machine."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
+def answers(place: int | Path) -> bool:
+    """Whether something takes connections on a port of this machine, or on a socket's file."""
+    with socket.socket(socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(str(place) if isinstance(place, Path) else ("127.0.0.1", place)) == 0
