@@ -138,6 +138,10 @@ def write_llamaindex(uri: str, name: str, documents: Sequence[Document]) -> None
     store._engine.dispose()
 
 
+# Lite's server hangs up on a client that asks every ten seconds whether it lives, as pymilvus does unless it is told.
+_NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.keepalive_permit_without_calls": False}
+
+
 def write_milvus(uri: str, name: str, documents: Sequence[Document]) -> None:
     _framework("langchain_milvus")
     from langchain_milvus import Milvus
@@ -146,7 +150,7 @@ def write_milvus(uri: str, name: str, documents: Sequence[Document]) -> None:
         warnings.simplefilter("ignore")
         store = Milvus(
             _embeddings(),
-            connection_args={"uri": uri.removeprefix("milvus:")},
+            connection_args={"uri": uri.removeprefix("milvus:"), "timeout": 60, "grpc_options": _NO_PINGS},
             collection_name=name,
             enable_dynamic_field=True,
         )
