@@ -153,7 +153,8 @@ def test_a_connection_that_breaks_costs_one_batch(server: str, db: psycopg.Conne
     make(db)
 
     def cut(state: object) -> None:
-        db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        others = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        db.execute(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {others}")
 
     with pytest.raises(BackendConnectionError):
         attach(job(server), progress=cut)

@@ -16,7 +16,7 @@ import pytest
 from qvec.migrate import AttachJob, CopyJob, attach, copy, detach
 from qvec.registry import embedded_uri, load_embedder, open_adapter
 from qvec.types import IndexSpec
-from tests.migrate.postgres import own_database, psycopg
+from tests.migrate.postgres import own_database, psycopg, wait_until_alone
 
 POINTS, ROWS = 20, 800
 TEXTS = {f"k{number}": f"row {number} is about topic{number % 11}" for number in range(ROWS)}
@@ -152,6 +152,7 @@ def test_an_attach_killed_at_any_point_is_finished_by_the_next(in_table: bool, a
     for _ in kill.points(POINTS):
         prepare()
         kill(run_attach, address, in_table)
+        wait_until_alone(address)
         assert attach(attach_job(address, in_table)).failed == 0
         check(address)
         check_bookkeeping(address)
