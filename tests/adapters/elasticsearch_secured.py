@@ -26,7 +26,7 @@ class Secured:
 
     def uri(self, *, user: str = "tester", password: str = PASSWORD, options: str = "") -> str:
         login = f"{user}:{quote(password, safe='')}@" if user else ""
-        options = options or f"ca_certs={self.certificate}&patience=240"
+        options = options or f"ca_certs={self.certificate}&patience=600"
         return f"elasticsearch+https://{login}127.0.0.1:{self.node.port}/?{options}"
 
 
