@@ -19,6 +19,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
 
 from qvec.integrations.langchain import QvecEmbeddings, QvecRetriever, QvecVectorStore
+from qvec.types import IndexSpec
 
 TEXTS = ["read a csv file", "write a csv file", "open a socket", "读取文件的内容"]
 METADATAS = [{"n": 1, "kind": "file"}, {"n": 2, "kind": "file"}, {"n": 3, "kind": "net"}, {"n": 4}]
@@ -234,3 +235,18 @@ def test_a_long_document_is_kept_in_parts_and_read_whole():
     small.delete(["long"])
     assert small.collection.count() == 0
     small.close()
+
+
+def test_a_broader_search_of_a_coarse_graph_finds_nearer_texts(tmp_path):
+    pytest.importorskip("faiss")
+    coarse = IndexSpec(kind="hnsw", m=4, ef_construction=8)
+    store = QvecVectorStore.connect(
+        f"faiss:{tmp_path}/store", embedding=DeterministicFakeEmbedding(size=64), index=coarse, ef=1
+    )
+    store.add_texts([f"text {number}" for number in range(1000)])
+    broad = QvecVectorStore(store.collection, ef=1000)
+    narrow, best = (
+        sum(score for _, score in each.similarity_search_with_score("a question", k=10)) for each in (store, broad)
+    )
+    store.close()
+    assert best > narrow + 0.01
