@@ -2,8 +2,9 @@
 
     python examples/rag_langchain.py [--folder FOLDER] [--database faiss:rag_langchain]
 
-A model that always says the same stands in for the chat model: put yours in its place. Nothing is downloaded. The record
-manager forgets at the end what was indexed; LangChain's `SQLRecordManager` in its place has a later run delete what is gone.
+A model that always says the same stands in for the chat model: put yours in its place. Nothing is downloaded. The
+record manager forgets at the end what was indexed: with LangChain's `SQLRecordManager` in its place, a later run deletes
+what is gone from the folder.
 """
 
 from __future__ import annotations
