@@ -144,6 +144,12 @@ def write_llamaindex(uri: str, name: str, documents: Sequence[Document]) -> None
     store._engine.dispose()
 
 
+def milvus_place(uri: str) -> dict[str, object]:
+    """Where langchain-milvus connects to; Lite on a busy machine hangs up on who asks often whether it lives."""
+    patient = {"grpc.keepalive_time_ms": 2**31 - 1}
+    return {"uri": uri.replace("milvus://", "http://").removeprefix("milvus:"), "grpc_options": patient}
+
+
 def write_milvus(uri: str, name: str, documents: Sequence[Document]) -> None:
     _framework("langchain_milvus")
     from langchain_milvus import Milvus
@@ -152,7 +158,7 @@ def write_milvus(uri: str, name: str, documents: Sequence[Document]) -> None:
         warnings.simplefilter("ignore")
         store = Milvus(
             _embeddings(),
-            connection_args={"uri": uri.replace("milvus://", "http://").removeprefix("milvus:")},
+            connection_args=milvus_place(uri),
             collection_name=name,
             drop_old=True,
             enable_dynamic_field=True,

@@ -6,7 +6,17 @@ import pytest
 
 from qvec.database import connect
 from qvec.layouts import FieldMap
-from tests.integrations.test_foreign import DIM, DOCUMENTS, _embeddings, _fields, _framework, milvus, model, postgres
+from tests.integrations.test_foreign import (
+    DIM,
+    DOCUMENTS,
+    _embeddings,
+    _fields,
+    _framework,
+    milvus,
+    milvus_place,
+    model,
+    postgres,
+)
 
 __all__ = ["milvus", "postgres"]  # fixtures
 
@@ -36,9 +46,7 @@ def test_a_langchain_milvus_collection_of_other_fields(milvus, options, layout):
     from langchain_milvus import Milvus
 
     name = "_".join(["other", *options])
-    store = Milvus(
-        _embeddings(), connection_args={"uri": milvus.removeprefix("milvus:")}, collection_name=name, **options
-    )
+    store = Milvus(_embeddings(), connection_args=milvus_place(milvus), collection_name=name, **options)
     store.add_texts(**_fields(DOCUMENTS))
     store.client.close()
     check(milvus, layout, name)
