@@ -212,3 +212,12 @@ class SupportsExchange(Protocol):
     @abstractmethod
     def exchange_steps(self, one: str, other: str) -> list[str]:
         """Write the statements or requests that `exchange` would send."""
+
+
+@runtime_checkable
+class SupportsCreateSteps(Protocol):
+    """An adapter that tells what it sends to make a collection; inherit from it."""
+
+    @abstractmethod
+    def create_steps(self, spec: CollectionSpec) -> list[str]:
+        """Write the statements or requests that `Adapter.create_collection` would send for one that is not there."""

@@ -108,6 +108,14 @@ class SupportsAttach(Protocol):
         return False
 
     @abstractmethod
+    def attach_holder(self, index: str) -> str:
+        """Read who is at work on an index that was given its fields, as `hold_attach` noted it; empty: nobody."""
+
+    @abstractmethod
+    def hold_attach(self, index: str, holder: str) -> None:
+        """Note, in the index, who is at work on it; empty takes the note away."""
+
+    @abstractmethod
     def detach_steps(self, index: str, form: AttachForm) -> list[str]:
         """Write the requests that `detach_fields` would send."""
 

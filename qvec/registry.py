@@ -168,4 +168,4 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"unknown {what} {name!r}{hint} Installed: {', '.join(known)}"
+    return f"unknown {what} {name!r}{hint}; installed: {', '.join(known)}"

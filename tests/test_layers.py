@@ -30,7 +30,7 @@ LEVELS = {
         "copy_binary",
         "facts",
     },
-    2: {"adapter", "attaching", "embedder", "reranker", "foreign"},
+    2: {"adapter", "attaching", "surveying", "embedder", "reranker", "foreign"},
     3: {"memory", "registry", "config", "long_text", "passport", "embedders", "rerankers", "tuned", "code"},
     4: {
         "opened",

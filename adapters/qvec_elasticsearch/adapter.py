@@ -9,7 +9,7 @@ from typing import ClassVar, NoReturn, Self
 
 import numpy as np
 
-from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
+from qvec.adapter import Adapter, SupportsCreateSteps, SupportsExchange, SupportsHybrid
 from qvec.checks import check_batch, check_existing, check_held, check_k, check_spec, check_vectors, exchanged
 from qvec.errors import CollectionExistsError, CollectionNotFoundError
 from qvec.filters import Filter
@@ -28,10 +28,13 @@ from qvec_elasticsearch.lexical import Keywords
 from qvec_elasticsearch.loading import Loads
 from qvec_elasticsearch.schema import Index
 from qvec_elasticsearch.search import Nearest, check_window
+from qvec_elasticsearch.surveys import Surveys
 from qvec_elasticsearch.trips import Window, together
 
 
-class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLayout, Attachments):
+class ElasticsearchAdapter(
+    Adapter, SupportsHybrid, SupportsExchange, SupportsLayout, SupportsCreateSteps, Attachments, Surveys
+):
     """Keep collections in Elasticsearch; that of ``books`` is behind the alias ``qvec_books``. No other is touched.
 
     Args:
@@ -103,6 +106,12 @@ class ElasticsearchAdapter(Adapter, SupportsHybrid, SupportsExchange, SupportsLa
                         raise
         check_existing(known.spec, spec, exist_ok=exist_ok)
         self._loads.opened(known)
+
+    def create_steps(self, spec: CollectionSpec) -> list[str]:
+        """Write the request."""
+        check_spec(spec, self.capabilities)
+        with self._connection.use(spec.name) as client:
+            return [schema.creation(self._connection, client, spec)]
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Delete the index."""

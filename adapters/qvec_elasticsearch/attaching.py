@@ -24,6 +24,8 @@ from qvec_elasticsearch.schema import MAX_DIM, quantisation
 
 NOTE = "qvec_attached"
 """The key in the mapping's ``_meta``."""
+HOLDER = "qvec_attaching"
+"""The key of who is at work on it."""
 
 _KEEP = "30m"
 _CONFLICT, _GONE = 409, 404
@@ -82,6 +84,19 @@ def _check_text(mappings: Mapping[str, Any], text: str, name: str) -> None:
         if key not in known:
             raise InvalidInputError(f"the index {name!r} has no field {text!r}; it has {', '.join(sorted(known))}")
         inner = known[key]
+
+
+def holder(connection: Connection, index: str) -> str:
+    """Read who is at work on an index."""
+    return str(found(connection, index)[1].get("_meta", {}).get(HOLDER, ""))
+
+
+def hold(connection: Connection, index: str, who: str) -> None:
+    """Note who is at work on an index, beside its other notes."""
+    name, mappings = found(connection, index)
+    meta = {key: value for key, value in mappings.get("_meta", {}).items() if key != HOLDER}
+    with connection.use() as client:
+        client.indices.put_mapping(index=name, meta=meta | ({HOLDER: who} if who else {}))
 
 
 def rows(
@@ -161,6 +176,11 @@ def clearing(form: AttachForm) -> dict[str, Any]:
     return {"query": {"exists": {"field": form.vector}}, "script": script, "conflicts": "proceed"}
 
 
+def without(mappings: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the notes in a mapping that are not qvec's."""
+    return {key: value for key, value in mappings.get("_meta", {}).items() if key not in (NOTE, HOLDER)}
+
+
 def clear(connection: Connection, index: str, form: AttachForm) -> None:
     """Take the values away, of documents that are written to meanwhile in another round; then the note."""
     name, mappings = found(connection, index)
@@ -170,17 +190,32 @@ def clear(connection: Connection, index: str, form: AttachForm) -> None:
             answer = client.update_by_query(index=name, **clearing(form), refresh=True)
             if not answer["version_conflicts"]:
                 break
-        meta = {key: value for key, value in mappings.get("_meta", {}).items() if key != NOTE}
-        client.indices.put_mapping(index=name, meta=meta)
+        client.indices.put_mapping(index=name, meta=without(mappings))
 
 
 def steps(connection: Connection, index: str, form: AttachForm) -> list[str]:
     """Write the requests of an attach."""
     name, mappings = found(connection, index)
     action = {"_index": name, "_id": "...", "if_seq_no": 0, "if_primary_term": 1}
+    added = mapping(mappings, form, connection)
+    held = {**added["_meta"], HOLDER: "..."}
     update = {"doc": {form.vector: ["..."], form.digest: "..."}}
     return [
-        f"PUT /{name}/_mapping {json.dumps(mapping(mappings, form, connection))}",
+        f"PUT /{name}/_mapping {json.dumps(added)}",
+        f"PUT /{name}/_mapping {json.dumps({'_meta': held})}",
+        f"POST /{name}/_refresh",
         f"POST /{name}/_pit?keep_alive={_KEEP}",
         f"POST /_bulk {json.dumps({'update': action})} {json.dumps(update)}",
+        f"POST /{name}/_refresh",
+        f"PUT /{name}/_mapping {json.dumps({'_meta': added['_meta']})}",
+    ]
+
+
+def undoing_steps(connection: Connection, index: str, form: AttachForm) -> list[str]:
+    """Write the requests of an undo."""
+    name, mappings = found(connection, index)
+    return [
+        f"POST /{name}/_refresh",
+        f"POST /{name}/_update_by_query?refresh=true {json.dumps(clearing(form))}",
+        f"PUT /{name}/_mapping {json.dumps({'_meta': without(mappings)})}",
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from qvec.attaching import AttachForm, AttachRow, SupportsAttach
@@ -51,9 +50,17 @@ class Attachments(SupportsAttach):
             client.indices.refresh(index=index)
         return False
 
+    def attach_holder(self, index: str) -> str:
+        """Read it from the mapping's ``_meta``."""
+        return attaching.holder(self._connection, index)
+
+    def hold_attach(self, index: str, holder: str) -> None:
+        """Note it in the mapping's ``_meta``."""
+        attaching.hold(self._connection, index, holder)
+
     def detach_steps(self, index: str, form: AttachForm) -> list[str]:
         """Write the requests."""
-        return [f"POST /{index}/_update_by_query {json.dumps(attaching.clearing(form))}", f"PUT /{index}/_mapping"]
+        return attaching.undoing_steps(self._connection, index, form)
 
     def detach_fields(self, index: str, form: AttachForm) -> None:
         """Take values and note away; Elasticsearch removes no field from a mapping: both stay there, empty."""

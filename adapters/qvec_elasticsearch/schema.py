@@ -73,13 +73,20 @@ def create(connection: Connection, client: Elasticsearch, spec: CollectionSpec) 
     The alias lets a bulk write demand it (``require_alias``): written to a bare index that was dropped meanwhile, it
     would make a new one with guessed types. It also lets another index take a collection's place in one step.
     """
-    alias = alias_of(spec.name)
-    client.indices.create(
-        index=_free_index(client, alias),
-        aliases={alias: {}},
-        settings=_settings(connection),
-        mappings=_mapping(spec, connection.version),
-    )
+    client.indices.create(index=_free_index(client, alias_of(spec.name)), **_body(connection, spec))
+
+
+def creation(connection: Connection, client: Elasticsearch, spec: CollectionSpec) -> str:
+    """Write the request that `create` sends."""
+    return f"PUT /{_free_index(client, alias_of(spec.name))} {json.dumps(_body(connection, spec))}"
+
+
+def _body(connection: Connection, spec: CollectionSpec) -> dict[str, Any]:
+    return {
+        "aliases": {alias_of(spec.name): {}},
+        "settings": _settings(connection),
+        "mappings": _mapping(spec, connection.version),
+    }
 
 
 def _free_index(client: Elasticsearch, alias: str) -> str:

@@ -22,9 +22,10 @@ from qvec.fusion import FusionSpec
 from qvec.layouts import Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Passport, Vector, Vectors
 from qvec.uri import URI
-from qvec_milvus import analyzers, hybrid, naming, schema
+from qvec_milvus import analyzers, hybrid, naming, schema, totals
 from qvec_milvus.attachments import Attachments, Pass
 from qvec_milvus.connection import Connection, open_file, open_server
+from qvec_milvus.creating import Creations
 from qvec_milvus.errors import MovedError
 from qvec_milvus.filters import among, compile_filter
 from qvec_milvus.foreign import ForeignCollections
@@ -32,7 +33,7 @@ from qvec_milvus.growing import index_growing
 from qvec_milvus.legs import READ_AT_ONCE, Found, Legs
 from qvec_milvus.reading import Reader
 from qvec_milvus.schema import Shape
-from qvec_milvus.totals import PROPERTY as TOTAL_PROPERTY
+from qvec_milvus.surveys import Surveys
 from qvec_milvus.totals import LiteTotals, ServerTotals
 from qvec_milvus.writing import write
 
@@ -42,7 +43,7 @@ _THREADS = 8
 """So many searches of both legs and writes run at the same time; further ones wait for a thread."""
 
 
-class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, Attachments):
+class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, Attachments, Surveys, Creations):
     """Keep collections in Milvus; each is a Milvus collection of the same name, described as ours.
 
     Args:
@@ -388,13 +389,12 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
     def _read_total(self, name: str) -> str:
         with self._connection.use() as client:
             properties = client.describe_collection(name).get("properties") or {}
-        return str(properties.get(TOTAL_PROPERTY, ""))
+        return str(properties.get(totals.PROPERTY, ""))
 
     def _write_total(self, name: str, text: str) -> None:
         with self._connection.use() as client:
-            client.alter_collection_properties(name, {TOTAL_PROPERTY: text})
+            client.alter_collection_properties(name, {totals.PROPERTY: text})
 
     def _missing(self, name: str) -> CollectionNotFoundError:
-        return CollectionNotFoundError(
-            f"no collection {name!r} in Milvus at {self._connection.place}: index into it first"
-        )
+        place = self._connection.place
+        return CollectionNotFoundError(f"no collection {name!r} in Milvus at {place}: index into it first")

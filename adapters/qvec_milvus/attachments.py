@@ -44,6 +44,7 @@ class Attachments(SupportsAttach):
         return [
             f"make the Milvus collection {new} with the fields and indexes of {index}, and {form.vector} and "
             f"{form.digest}; a Milvus before 2.4 has room for one vector field, the new one",
+            f"note in the properties of {new}, time and again, who is at work, and at the end that nobody is",
             f"upsert every row of {index} into {new}, in batches by its key, until a pass finds nothing else",
             f"rename {index} to {index}_before, unless {index} is an alias",
             f"point the alias {index} at {new}",
@@ -105,6 +106,14 @@ class Attachments(SupportsAttach):
             return done.number == 1
         twins.switch(self._connection, twin)
         return True
+
+    def attach_holder(self, index: str) -> str:
+        """Read it from the twin's properties."""
+        return twins.holder(self._connection, index)
+
+    def hold_attach(self, index: str, holder: str) -> None:
+        """Note it among the twin's properties."""
+        twins.hold(self._connection, index, holder)
 
     def detach_steps(self, index: str, form: AttachForm) -> list[str]:
         """Say the requests in words."""

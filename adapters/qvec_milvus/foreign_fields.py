@@ -46,7 +46,7 @@ class ForeignCollection:
         if form.others:
             metadata |= _object(row.get(_DYNAMIC))
             taken = {form.id, form.text, form.vector, form.metadata, _DYNAMIC}
-            metadata |= {key: _plain(value) for key, value in row.items() if key not in taken and value is not None}
+            metadata |= {key: plain(value) for key, value in row.items() if key not in taken and value is not None}
         source = metadata.get(form.source) if form.source else ""
         kept = {key: value for key, value in metadata.items() if key not in form.hidden}
         return Document(str(row[form.id]), row.get(form.text) or "", kept, source if isinstance(source, str) else "")
@@ -92,7 +92,7 @@ def _object(value: object) -> Mapping[str, Value]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _plain(value: Any) -> Value:
+def plain(value: Any) -> Value:
     """Read Milvus' arrays, which come as gRPC's own lists, and JSON fields, which come as bytes from old servers."""
     found: Value = json.loads(value) if isinstance(value, bytes) else value
     return found if isinstance(found, str | int | float | Mapping) or found is None else list(found)

@@ -61,8 +61,7 @@ class Shape:
 
 def create(connection: Connection, client: Any, spec: CollectionSpec) -> None:
     """Make a collection with its indexes, and have it loaded."""
-    partition = "" if connection.is_lite else f"model_{passport_mark(spec.passport)}"
-    shape = Shape(spec, connection.keywords, partition)
+    shape = shape_of(connection, spec)
     client.create_collection(
         spec.name,
         schema=schema(connection.driver, client, shape),
@@ -73,16 +72,27 @@ def create(connection: Connection, client: Any, spec: CollectionSpec) -> None:
     connection.load(spec.name)
 
 
+def shape_of(connection: Connection, spec: CollectionSpec) -> Shape:
+    """Say how this Milvus is to hold a collection."""
+    partition = "" if connection.is_lite else f"model_{passport_mark(spec.passport)}"
+    return Shape(spec, connection.keywords, partition)
+
+
+def wanted_indexes(connection: Connection, client: Any, shape: Shape) -> Any:
+    """List the indexes of a collection."""
+    kind = shape.spec.index.kind if shape.spec.index.kind != "auto" else connection.auto_kind
+    return indexes(client, shape.spec, kind, shape.keywords, is_lite=connection.is_lite)
+
+
 def complete(connection: Connection, client: Any, shape: Shape) -> None:
     """Make the partition and the indexes of a collection, unless it has them.
 
     Who makes one may have been killed before them, or be another process that is not done: Milvus lets both make them.
     """
-    spec, name = shape.spec, shape.spec.name
+    name = shape.spec.name
     if shape.partition and not client.has_partition(name, shape.partition):
         client.create_partition(name, shape.partition)
-    kind = spec.index.kind if spec.index.kind != "auto" else connection.auto_kind
-    wanted = indexes(client, spec, kind, shape.keywords, is_lite=connection.is_lite)
+    wanted = wanted_indexes(connection, client, shape)
     if len(client.list_indexes(name)) < len(wanted):
         # sync would sleep half a second for each index; loading waits for them anyway.
         client.create_index(name, wanted, sync=False)

@@ -24,6 +24,7 @@ from qvec_milvus.naming import own_name
 
 MARK = "attached by qvec "
 PROPERTY = "qvec.attached"
+HOLDER = "qvec.attaching"
 DYNAMIC = "$meta"
 NOTE_BYTES = 128
 _VECTOR = "FLOAT_VECTOR"
@@ -160,6 +161,20 @@ def make(connection: Connection, name: str, form: AttachForm) -> None:
         client.load_collection(new_name(name))
 
 
+def holder(connection: Connection, name: str) -> str:
+    """Read who is at work on a collection's twin."""
+    with connection.use() as client:
+        said = client.describe_collection(new_name(name)) if client.has_collection(new_name(name)) else {}
+    return str((said.get("properties") or {}).get(HOLDER, ""))
+
+
+def hold(connection: Connection, name: str, who: str) -> None:
+    """Note who is at work on a collection's twin; nobody is on one that is dropped."""
+    with connection.use() as client:
+        if client.has_collection(new_name(name)):
+            client.alter_collection_properties(new_name(name), {HOLDER: who})
+
+
 def _left(connection: Connection, fields: list[dict[str, Any]]) -> dict[str, int]:
     numbers = tuple(int(part) for part in connection.version.split(".")[:2] if part.isdigit())
     if connection.is_lite or numbers >= _SEVERAL_VECTORS_SINCE:
@@ -174,16 +189,23 @@ def _check(client: Any, name: str, said: Mapping[str, Any], fields: list[dict[st
     if text not in kinds or kinds[text] != "VARCHAR":
         texts = ", ".join(sorted(field for field, kind in kinds.items() if kind == "VARCHAR")) or "none"
         raise InvalidInputError(f"the collection {name!r} has no text field {text!r}; it has {texts}")
-    faults = [f"a {kind} field {field!r}" for field, kind in kinds.items() if kind not in _TAKEN]
+    if found := faults(client, name, said):
+        raise UnsupportedError(f"{found[0]}: copy from it instead")
+
+
+def faults(client: Any, name: str, said: Mapping[str, Any]) -> list[str]:
+    """Say why a collection can have no twin, in one sentence; none when it can."""
+    fields = [field for field in said["fields"] if field["name"] != DYNAMIC]
+    kinds = {field["name"]: field["type"].name for field in fields}
+    found = [f"a {kind} field {field!r}" for field, kind in kinds.items() if kind not in _TAKEN]
     if said.get("auto_id") or any(field.get("auto_id") for field in fields):
-        faults.append("keys that Milvus makes by itself (auto_id)")
+        found.append("keys that Milvus makes by itself (auto_id)")
     if said.get("functions"):
-        faults.append("functions")
+        found.append("functions")
     has_key = any(field.get("is_partition_key") for field in fields)
     if len(client.list_partitions(name)) > 1 and not has_key:
-        faults.append("partitions by name")
-    if faults:
-        raise UnsupportedError(f"{name!r} has {', '.join(faults)}, which no twin can have: copy from it instead")
+        found.append("partitions by name")
+    return [f"{name!r} has {', '.join(found)}, which no twin can have"] if found else []
 
 
 def _schema(

@@ -10,7 +10,7 @@ from typing import ClassVar, Self, TypeVar
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
-from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
+from qvec.adapter import Adapter, SupportsCreateSteps, SupportsExchange, SupportsHybrid
 from qvec.checks import check_analyzer, check_batch, check_existing, check_held, check_k, check_spec, check_vectors
 from qvec.errors import CollectionNotFoundError, ConfigError
 from qvec.filters import Filter
@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 _EMBEDDED = "pgvector"
 
 
-class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange):
+class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, SupportsCreateSteps):
     """Keep collections in PostgreSQL. The table of collection number 7 is ``qvec_7``; no other table is touched.
 
     Args:
@@ -124,6 +124,11 @@ class PgvectorAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange)
                 schema.create(connection, spec)
             else:
                 check_existing(known.spec, spec, exist_ok=exist_ok)
+
+    def create_steps(self, spec: CollectionSpec) -> list[str]:
+        """Write the transaction."""
+        check_spec(spec, self.capabilities)
+        return schema.creation(spec)
 
     def drop_collection(self, name: str, *, missing_ok: bool = False) -> None:
         """Drop a collection's table."""

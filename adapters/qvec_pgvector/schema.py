@@ -22,6 +22,7 @@ _CLASSES = {Metric.COSINE: "cosine", Metric.DOT: "ip", Metric.L2: "l2"}
 _LOCK = 7_160_217_318_042_115_011  # any number that no one else takes for an advisory lock
 _BUILD_LOCK = 0x71766563  # "qvec"
 
+_EXTENSION = "CREATE EXTENSION IF NOT EXISTS vector"
 _CATALOGUE = """
 CREATE TABLE IF NOT EXISTS qvec_collections (
     number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE, spec text NOT NULL,
@@ -36,8 +37,7 @@ _TABLE = """
 CREATE TABLE {table} (
     id text COLLATE "C" PRIMARY KEY, source text COLLATE "C" NOT NULL, digest text NOT NULL, body text NOT NULL,
     metadata jsonb NOT NULL, metadata_json text, tokens tsvector NOT NULL, token_count integer NOT NULL,
-    zero boolean NOT NULL, embedding {kind}({dim}) NOT NULL) WITH (toast_tuple_target = 4080);
-ALTER TABLE {table} ALTER tokens SET STORAGE EXTERNAL
+    zero boolean NOT NULL, embedding {kind}({dim}) NOT NULL) WITH (toast_tuple_target = 4080)
 """
 
 
@@ -75,7 +75,7 @@ def configurations(connection: Connection) -> tuple[str, ...]:
 def ensure_catalogue(connection: Connection) -> None:
     """Make the extension and the catalogue, inside a transaction; two processes may do so at once."""
     connection.raw.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    connection.raw.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    connection.raw.execute(_EXTENSION)
     connection.raw.execute(_CATALOGUE)
 
 
@@ -92,12 +92,25 @@ def create(connection: Connection, spec: CollectionSpec) -> None:
         "INSERT INTO qvec_collections (name, spec) VALUES (%s, %s) RETURNING number", (spec.name, written)
     ).fetchone()
     assert row is not None
-    entry = Entry(int(str(row[0])), spec)
-    connection.raw.execute(
-        sql.SQL(_TABLE).format(table=entry.table, kind=sql.SQL(entry.kind), dim=sql.Literal(spec.dim))
-    )
-    connection.raw.execute(sql.SQL("CREATE INDEX {} ON {} (source)").format(entry.part("source"), entry.table))
-    connection.raw.execute(sql.SQL("CREATE INDEX {} ON {} (id) WHERE zero").format(entry.part("zero"), entry.table))
+    for statement in _table(Entry(int(str(row[0])), spec)):
+        connection.raw.execute(statement)
+
+
+def creation(spec: CollectionSpec) -> list[str]:
+    """Write what `ensure_catalogue` and `create` send; the collection's number is not known yet: it stands as 0."""
+    values = sql.SQL(", ").join(map(sql.Literal, (spec.name, spec_to_json(spec))))
+    entering = sql.SQL("INSERT INTO qvec_collections (name, spec) VALUES ({}) RETURNING number").format(values)
+    made = [statement.as_string(None).strip() for statement in (entering, *_table(Entry(0, spec)))]
+    return ["BEGIN", f"SELECT pg_advisory_xact_lock({_LOCK})", _EXTENSION, _CATALOGUE.strip(), *made, "COMMIT"]
+
+
+def _table(entry: Entry) -> list[sql.Composed]:
+    return [
+        sql.SQL(_TABLE).format(table=entry.table, kind=sql.SQL(entry.kind), dim=sql.Literal(entry.spec.dim)),
+        sql.SQL("ALTER TABLE {} ALTER tokens SET STORAGE EXTERNAL").format(entry.table),
+        sql.SQL("CREATE INDEX {} ON {} (source)").format(entry.part("source"), entry.table),
+        sql.SQL("CREATE INDEX {} ON {} (id) WHERE zero").format(entry.part("zero"), entry.table),
+    ]
 
 
 def drop(connection: Connection, entry: Entry) -> None:

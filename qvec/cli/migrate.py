@@ -86,7 +86,7 @@ def copy(
     job = copy_job(source, collection, model=model, dim=dim, journal=journal, backend=backend)
     if dry_run:
         plan = api.plan_copy(job)
-        tell(asdict(plan), plan.steps, as_json=as_json)
+        tell(asdict(plan), ended(plan.steps), as_json=as_json)
     elif undo:
         dropped = api.undo_copy(job)
         line = f"dropped {collection}" if dropped else f"{collection} was there before the copy and stays"
@@ -141,6 +141,7 @@ def plan(
         table=read.table,
         schema=read.schema,
         source_collection=read.collection,
+        layout=read.layout,
         fields=chosen_fields(),
         model=model or settings.model,
         dim=dim if model or dim else settings.dim,

@@ -27,11 +27,12 @@ _SQL = (
 
 @dataclass(frozen=True, slots=True)
 class ChosenSource:
-    """What --table, --schema and --from-collection say."""
+    """What --table, --schema, --from-collection and --layout say."""
 
     table: str | None
     schema: str | None
     collection: str | None
+    layout: str | None
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
@@ -62,11 +63,15 @@ def field_options(command: Command) -> Command:
 
 
 def source_options(command: Command) -> Command:
-    """Add --table, --schema and --from-collection; `chosen_source` gives what they say."""
+    """Add --table, --schema, --from-collection and --layout; `chosen_source` gives what they say."""
     for option in (
         click.option(
+            "--layout", type=click.Choice(["langchain", "llamaindex", "pgai"]), expose_value=False, callback=_keep,
+            help="SOURCE was written by it.",
+        ),
+        click.option(
             "--from-collection", metavar="NAME", expose_value=False, callback=_keep,
-            help="SOURCE is one of qvec's databases.",
+            help="SOURCE is one of qvec's databases: its collection, or in Elasticsearch and Milvus anybody's.",
         ),
         click.option("--schema", expose_value=False, callback=_keep, help="Of the table."),
         click.option(
@@ -78,7 +83,7 @@ def source_options(command: Command) -> Command:
 
 
 def carry_options(command: Command) -> Command:
-    """Add --layout, --vector, --source-model and --source-dim; `copy_job` heeds them."""
+    """Add --vector, --source-model and --source-dim; `copy_job` heeds them."""
     for option in (
         click.option(
             "--source-dim", type=click.IntRange(min=1), expose_value=False, callback=_keep,
@@ -91,10 +96,6 @@ def carry_options(command: Command) -> Command:
         click.option(
             "--vector", metavar="COLUMN", default="", expose_value=False, callback=_keep,
             help="Has vectors that --source-model made.",
-        ),
-        click.option(
-            "--layout", type=click.Choice(["langchain", "llamaindex", "pgai"]), expose_value=False, callback=_keep,
-            help="SOURCE was written by it.",
         ),
     ):  # fmt: skip
         command = option(command)
@@ -116,7 +117,7 @@ def chosen_fields() -> FieldMap:
 def chosen_source() -> ChosenSource:
     """Read what of the source is meant."""
     found = _kept()
-    return ChosenSource(found["table"], found["schema"], found["from_collection"])
+    return ChosenSource(found["table"], found["schema"], found["from_collection"], found["layout"])
 
 
 def copy_job(
@@ -133,7 +134,7 @@ def copy_job(
         table=read.table,
         schema=read.schema,
         source_collection=read.collection,
-        layout=carried["layout"],
+        layout=read.layout,
         source_model=carried["source_model"],
         source_dim=carried["source_dim"],
         fields=replace(chosen_fields(), vector=carried["vector"]),

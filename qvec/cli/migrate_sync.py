@@ -39,7 +39,7 @@ def sync(url: str, collection: str, follow: bool, every: float, status: bool, as
     from qvec.errors import QvecError
 
     if status:
-        _tell(collection, api.sync_status(url, collection), as_json=as_json)
+        _tell(collection, api.sync_status(url, collection), as_json=as_json, is_look=True)
         return
     last: SyncReport | None = None
 
@@ -75,14 +75,17 @@ def _sync(url: str, collection: str, stop: threading.Event, *, as_json: bool) ->
         progress.end()
 
 
-def _tell(collection: str, report: SyncReport, *, as_json: bool) -> None:
+def _tell(collection: str, report: SyncReport, *, as_json: bool, is_look: bool = False) -> None:
     if as_json:
         write_json({"collection": collection, **asdict(report)})
         return
     oldest = f", the oldest for {report.lag:.1f} s" if report.lag else ""
+    done = (
+        f"{report.embedded:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} deleted, "
+        f"{report.failed:,} failed; "
+    )
     click.echo(
-        f"{collection}: {report.embedded:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} deleted, "
-        f"{report.failed:,} failed; {report.waiting:,} waiting{oldest}; "
+        f"{collection}: {'' if is_look else done}{report.waiting:,} waiting{oldest}; "
         f"{report.later:,} to be tried again; {len(report.errors):,} without a vector"
     )
     for line in _lines(report):

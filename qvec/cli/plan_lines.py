@@ -10,7 +10,7 @@ from qvec.cli.migrate_progress import span
 if TYPE_CHECKING:
     from qvec.migrate import Plan
 
-_COLUMNS = ("float32", "+ HNSW", "halfvec", "+ HNSW", "int8", "binary", "+ HNSW")
+_COLUMNS = ("float32", "+ HNSW", "halfvec", "+ HNSW", "int8", "+ HNSW", "binary", "+ HNSW")
 
 
 def plan_lines(found: Plan) -> Iterable[str]:
@@ -27,11 +27,11 @@ def plan_lines(found: Plan) -> Iterable[str]:
     yield f"{'dim':>6} {' '.join(f'{name:>15}' for name in _COLUMNS)}   bytes"
     for item in found.storage:
         sizes = [
-            item.float32, item.float32_index, item.halfvec, item.halfvec_index, item.int8, item.binary,
-            item.binary_index,
+            item.float32, item.float32_index, item.halfvec, item.halfvec_index, item.int8, item.int8_index,
+            item.binary, item.binary_index,
         ]  # fmt: skip
         yield f"{item.dim:>6} {' '.join(f'{size:>15,}' if size is not None else f'{chr(45):>15}' for size in sizes)}"
-    yield "  halfvec: PostgreSQL, Milvus; int8: Elasticsearch, Milvus, FAISS; binary: all four; HNSW as pgvector's"
+    yield f"  halfvec: PostgreSQL, Milvus; int8: Elasticsearch, Milvus, FAISS; binary: all four; HNSW of {found.index}"
     yield from (f"lock: {line}" for line in found.locks)
     yield from (f"warning: {line}" for line in found.warnings)
 

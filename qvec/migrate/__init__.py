@@ -6,10 +6,12 @@ from qvec.migrate.errors import MigrationError, VerificationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.index_attach import IndexJob, attach_index, detach_index, layout_of, plan_attach_index
 from qvec.migrate.jobs import Attached, plan_undo, undo, verify
-from qvec.migrate.pg_attach import AttachJob, attach, detach, plan_attach, plan_detach
+from qvec.migrate.pg_attach import AttachJob, attach, plan_attach
 from qvec.migrate.pg_backfill import AttachReport
+from qvec.migrate.pg_detach import detach, plan_detach
 from qvec.migrate.pg_sync import SyncReport, follow, sync, sync_status
-from qvec.migrate.planning import Plan, Storage, plan
+from qvec.migrate.planning import Plan, plan
+from qvec.migrate.storage import Storage
 from qvec.migrate.swap_job import SwapJob
 from qvec.migrate.swapping import SwapReport, end_swap, plan_swap, roll_back, swap
 from qvec.migrate.verifying import Difference, VerifyReport

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qvec.adapter import Adapter
-from qvec.migrate.source import Position, Record, Source
+from qvec.migrate.source import Facts, Position, Record, Source
 
 
 class CollectionSource(Source):
@@ -33,6 +33,13 @@ class CollectionSource(Source):
             assert batch.vectors is not None
             for document, vector in zip(batch.documents, batch.vectors, strict=True):
                 yield Record(f"{self.name}[{document.id}]", None, document, vector=vector)
+
+    def facts(self) -> Facts:
+        """Say whose vectors it has."""
+        passport = self.spec.passport
+        made = f"{passport.model_id}, " if passport else ""
+        vectors = f"{made}{self.spec.dim} dimensions, {self.spec.metric}"
+        return Facts({"database": self.adapter.capabilities.database, "key": ["id"], "vectors": vectors})
 
     def close(self) -> None:
         """Close the connection."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsCreateSteps
 from qvec.checks import check_name
 from qvec.errors import CollectionNotFoundError, InvalidInputError
 from qvec.migrate.comparing import compare
@@ -17,6 +17,8 @@ from qvec.migrate.errors import MigrationError
 from qvec.migrate.journal import Journal
 from qvec.migrate.source import Record, Source, batches
 from qvec.migrate.stated import stated_spec
+from qvec.migrate.swap_job import SwapJob
+from qvec.migrate.swap_journal import SwapJournal
 from qvec.migrate.vectors import Choice, choose
 from qvec.migrate.writing import Batch, Preparer, write
 from qvec.registry import load_embedder, open_adapter
@@ -87,6 +89,7 @@ def plan_copy(job: CopyJob) -> CopyPlan:
         steps = [
             f"read {'the rows' if rows is None else f'{rows:,} rows'} of {opened.source.name}",
             f"{'make' if opened.held is None else 'add to'} the collection {job.collection}",
+            *(opened.create_steps(choice) if opened.held is None else []),
             choice.said,
             f"keep the state in {job.journal_path}",
             "compare ids and digests of all records, and texts and vectors of a sample",
@@ -103,20 +106,27 @@ def copy_errors(job: CopyJob) -> list[tuple[str, str]]:
 def undo_copy(job: CopyJob) -> bool:
     """Drop the collection that a copy made, and its journal; a collection that was there before stays.
 
+    A swap of it that was not ended, by its own journal in the usual place, goes too.
+
     Returns:
         Whether a collection was dropped.
 
     Raises:
         MigrationError: there is no journal of such a copy.
     """
-    with _known_journal(job) as journal:
+    swap = SwapJob(url=job.target, collection=job.collection)
+    with _known_journal(job) as journal, _open_swap(swap) as is_swapped:
         is_ours = journal.fact("made") == "yes"
         if is_ours:
             adapter = open_adapter(job.target)
             try:
+                if is_swapped:
+                    adapter.drop_collection(swap.shadow, missing_ok=True)
                 adapter.drop_collection(job.collection, missing_ok=True)
             finally:
                 adapter.close()
+    if is_ours:
+        swap.journal_path.unlink(missing_ok=True)
     job.journal_path.unlink()
     return is_ours
 
@@ -127,10 +137,23 @@ def plan_undo_copy(job: CopyJob) -> list[str]:
     Raises:
         MigrationError: there is no journal of such a copy.
     """
-    with _known_journal(job) as journal:
+    swap = SwapJob(url=job.target, collection=job.collection)
+    with _known_journal(job) as journal, _open_swap(swap) as is_swapped:
         is_ours = journal.fact("made") == "yes"
-    kept = f"{job.collection} was there before the copy and stays"
-    return [f"drop the collection {job.collection}" if is_ours else kept, f"delete {job.journal_path}"]
+    if not is_ours:
+        return [f"{job.collection} was there before the copy and stays", f"delete {job.journal_path}"]
+    shadow = [f"drop the collection {swap.shadow}", f"delete {swap.journal_path}"] if is_swapped else []
+    return [*shadow, f"drop the collection {job.collection}", f"delete {job.journal_path}"]
+
+
+@contextmanager
+def _open_swap(swap: SwapJob) -> Iterator[bool]:
+    """Tell whether a swap is open, and keep it from going on meanwhile."""
+    if not swap.journal_path.exists():
+        yield False
+        return
+    with SwapJournal(swap.journal_path) as journal:
+        yield bool(journal.fact("new"))
 
 
 @contextmanager
@@ -187,6 +210,12 @@ class Opened:
             default_model=job.source_model or job.default_model,
             default_dim=job.source_dim if job.source_model else job.default_dim,
         )
+
+    def create_steps(self, choice: Choice) -> list[str]:
+        """Write what `make` would send, where the adapter tells."""
+        if not isinstance(self.adapter, SupportsCreateSteps):
+            return []
+        return self.adapter.create_steps(choice.spec_for(self.adapter.capabilities))
 
     def make(self, choice: Choice, journal: Journal) -> None:
         """Make the collection, noted beforehand, so that one that was made is always known to be ours."""

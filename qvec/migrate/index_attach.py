@@ -15,6 +15,7 @@ from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.layouts import FieldMap
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
+from qvec.migrate.holding import Hold, held
 from qvec.migrate.pg_backfill import AttachReport
 from qvec.migrate.source import Record
 from qvec.migrate.verifying import Difference, Findings, Sample, VerifyReport
@@ -68,7 +69,7 @@ def attach_index(job: IndexJob, *, progress: Callable[[CopyProgress], None] | No
     Raises:
         CollectionNotFoundError: there is no such index.
         InvalidInputError: it has no such field.
-        MigrationError: it has the vectors of another model.
+        MigrationError: it has the vectors of another model, or another attach of it is at work.
         UnsupportedError: the database's indexes cannot be attached.
     """
     started = time.monotonic()
@@ -77,20 +78,27 @@ def attach_index(job: IndexJob, *, progress: Callable[[CopyProgress], None] | No
         form, embedder = _form(attaching, job)
         attaching.attach_fields(job.index, form)
         form = _need(attaching, job.index)
-        filling = _Filling(attaching, job.index, form, embedder, report)
-        total, step, is_more = attaching.attach_count(job.index), "", True
-        while is_more:
-            read = 0
-            for rows in attaching.attach_rows(job.index, form, size=_BATCH):
-                filling.fill(rows)
-                read += len(rows)
-                if progress:
-                    progress(CopyProgress(read, total, step))
-            is_more = attaching.attach_end(job.index, form)
-            # Later passes bring what was written meanwhile, and nobody knows how much that is.
-            total, step = None, "brought over"
+        with held(attaching, job.index) as hold:
+            _fill(_Filling(attaching, job.index, form, embedder, report), hold, progress)
     report.seconds = time.monotonic() - started
     return report
+
+
+def _fill(filling: _Filling, hold: Hold, progress: Callable[[CopyProgress], None] | None) -> None:
+    attaching, index, form = filling.attaching, filling.index, filling.form
+    total, step, is_more = attaching.attach_count(index), "", True
+    while is_more:
+        read = 0
+        for rows in attaching.attach_rows(index, form, size=_BATCH):
+            hold.check()
+            filling.fill(rows)
+            read += len(rows)
+            if progress:
+                progress(CopyProgress(read, total, step))
+        hold.check()
+        is_more = attaching.attach_end(index, form)
+        # Later passes bring what was written meanwhile, and nobody knows how much that is.
+        total, step = None, "brought over"
 
 
 def plan_attach_index(job: IndexJob) -> list[str]:
@@ -117,9 +125,12 @@ def detach_index(url: str, index: str) -> None:
 
     Raises:
         CollectionNotFoundError: there is no such index, or it is not attached.
+        MigrationError: an attach of it is at work.
     """
     with _opened(url) as attaching:
-        attaching.detach_fields(index, _need(attaching, index))
+        form = _need(attaching, index)
+        with held(attaching, index):
+            attaching.detach_fields(index, form)
 
 
 def plan_detach_index(url: str, index: str) -> list[str]:
@@ -163,10 +174,10 @@ def verify_index(
                 else:
                     sample.offer(row.id, row)
         items = sample.items
-        held = {row.id: row.vector for row in items if row.vector is not None}
+        stored = {row.id: row.vector for row in items if row.vector is not None}
         texts = [row.text for row in items]
-        expected: dict[str, Vector] = dict(zip(held, model.encode_document(texts), strict=True)) if texts else {}
-        findings.compare_vectors(held, expected, Metric.COSINE)
+        expected: dict[str, Vector] = dict(zip(stored, model.encode_document(texts), strict=True)) if texts else {}
+        findings.compare_vectors(stored, expected, Metric.COSINE)
     return report
 
 
@@ -213,9 +224,9 @@ class _Filling:
     def __init__(
         self, attaching: SupportsAttach, index: str, form: AttachForm, embedder: Embedder, report: AttachReport
     ) -> None:
-        self._attaching = attaching
-        self._index = index
-        self._form = form
+        self.attaching = attaching
+        self.index = index
+        self.form = form
         self._report = report
         self._preparer = Preparer(None, embedder.dim, embedder)
 
@@ -226,7 +237,7 @@ class _Filling:
                 return
             again = [
                 row
-                for some in self._attaching.attach_rows(self._index, self._form, size=_BATCH, ids=conflicts)
+                for some in self.attaching.attach_rows(self.index, self.form, size=_BATCH, ids=conflicts)
                 for row in some
             ]
             conflicts = self._write(again)
@@ -253,7 +264,7 @@ class _Filling:
             good = [row for row in changed if row.id in at_of]
             conflicts = self._give(good, batch.vectors[[at_of[row.id] for row in good]])
         if without:
-            self._attaching.attach_without_vectors(self._index, self._form, without)
+            self.attaching.attach_without_vectors(self.index, self.form, without)
         return conflicts
 
     def _fault(self, row: AttachRow) -> str:
@@ -263,7 +274,7 @@ class _Filling:
 
     def _give(self, rows: Sequence[AttachRow], vectors: Vectors) -> list[str]:
         digests = [_digest(row.text) for row in rows]
-        conflicts, refused = self._attaching.attach_vectors(self._index, self._form, rows, digests, vectors)
+        conflicts, refused = self.attaching.attach_vectors(self.index, self.form, rows, digests, vectors)
         for identity, why in refused.items():
             self._fail(identity, why)
         self._report.embedded += len(rows) - len(conflicts) - len(refused)

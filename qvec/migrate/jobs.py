@@ -11,7 +11,7 @@ from qvec.migrate.copy_job import CopyJob, CopyProgress
 from qvec.migrate.copy_verify import verify_copy
 from qvec.migrate.copying import plan_undo_copy, undo_copy
 from qvec.migrate.index_attach import detach_index, plan_detach_index, verify_index
-from qvec.migrate.pg_attach import detach, plan_detach
+from qvec.migrate.pg_detach import detach, plan_detach
 from qvec.migrate.pg_session import attached, connected
 from qvec.migrate.pg_verify import verify_attached
 from qvec.migrate.swap_job import SwapJob
@@ -106,7 +106,7 @@ def plan_undo(job: Job) -> list[str]:
         return plan_undo_copy(job)
     if job.is_index:
         return plan_detach_index(job.url, job.collection)
-    return [step for name in _attached_as(job) for step in plan_detach(job.url, name)]
+    return plan_detach(job.url, *_attached_as(job))
 
 
 def _attached_as(job: Attached) -> list[str]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from qvec.errors import InvalidInputError, QvecError
+from qvec.errors import CollectionExistsError, CollectionNotFoundError, InvalidInputError, QvecError
 from qvec.foreign import with_layout
 from qvec.layouts import to_layout
 from qvec.migrate.collections import CollectionSource
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.files import open_file
+from qvec.migrate.indexes import IndexSource
 from qvec.migrate.source import Source
 from qvec.migrate.sql import SqlTable
 from qvec.registry import open_adapter
+from qvec.surveying import SupportsSurvey
 from qvec.uri import URI
 
 PGAI = FieldMap(("embedding_uuid",), "chunk", vector="embedding")
@@ -34,10 +36,11 @@ def open_source(
     Args:
         address: a file (.jsonl, .csv, .tsv, .parquet); a SQLAlchemy URL with `table`; or the URI of one of qvec's
             databases with `collection`.
-        fields: which columns become what; nothing of it concerns a collection.
+        fields: which columns become what; nothing of it concerns a collection of qvec's or of a layout.
         table: of a SQL database; taken literally.
         schema: of the table.
-        collection: of a qvec database, or of the program that `layout` names.
+        collection: of a qvec database, or of the program that `layout` names; in Elasticsearch and Milvus also an
+            index or a collection of any other program.
         layout: another program's: ``"langchain"`` or ``"llamaindex"`` with `collection`, ``"pgai"`` with `table`, its
             view or its table of embeddings.
 
@@ -56,7 +59,13 @@ def open_source(
         adapter = open_adapter(uri)
         try:
             opened = adapter if layout is None else with_layout(adapter, to_layout(layout))
-            return CollectionSource(opened, collection, str(uri))
+            try:
+                return CollectionSource(opened, collection, str(uri))
+            except (CollectionNotFoundError, CollectionExistsError):
+                # Milvus has one namespace: there it exists, and is not qvec's.
+                if not isinstance(opened, SupportsSurvey):
+                    raise
+                return IndexSource(opened, opened, collection, fields, str(uri))
         except QvecError:
             adapter.close()
             raise

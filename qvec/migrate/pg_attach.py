@@ -1,23 +1,23 @@
-"""Making a PostgreSQL table searchable where it stands, and undoing it."""
+"""Making a PostgreSQL table searchable where it stands."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsCreateSteps
 from qvec.checks import check_name
 from qvec.embedder import Embedder
-from qvec.errors import CollectionNotFoundError, InvalidInputError
+from qvec.errors import InvalidInputError
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.pg_backfill import AttachReport, backfill
 from qvec.migrate.pg_rights import check_rights
 from qvec.migrate.pg_rows import Rows, run
-from qvec.migrate.pg_session import attached, connected, locked, name_lock
+from qvec.migrate.pg_session import all_attached, attached, connected, keep_form, locked, name_lock
 from qvec.migrate.pg_table import STATE, PgTable, quoted
 from qvec.passport import check_passport, passport_of
 from qvec.pgvector_limits import INDEX_FROM
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 _ERRORS = 1000
 
+_MAKE_WAY = "DROP TABLE {}"
+_ENTER = "INSERT INTO qvec_attached (number, form) VALUES (%(number)s, %(form)s)"
+_ANALYZE = "ANALYZE {}"
+_DONE = "UPDATE qvec_attached SET is_done = true WHERE number = %(n)s"
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
     coalesce(a.attnum = ANY(i.indkey::int2[]), false), array_position(i.indkey::int2[], a.attnum)
@@ -114,7 +118,7 @@ def attach(job: AttachJob, *, progress: Callable[[CopyProgress], None] | None = 
         with locked(connection, found.number):
             report = backfill(connection, Rows(found, embedder), progress)
             _build_indexes(connection, found, job.index, progress)
-            run(connection, "UPDATE qvec_attached SET is_done = true WHERE number = %(n)s", {"n": found.number})
+            run(connection, _DONE, {"n": found.number})
             connection.commit()
             report.errors = [
                 (str(key), str(reason))
@@ -136,64 +140,33 @@ def plan_attach(job: AttachJob) -> list[str]:
         table = _described(connection, job)
         found = attached(connection, job.collection)
         embedder = embedder_of(job, found)
-    table = found or replace(table, dim=embedder.dim)
+        (is_first,) = run(connection, "SELECT to_regclass('qvec_attached') IS NULL").one()
+        beside = [] if is_first else [other for other in all_attached(connection) if other.source == table.source]
+        connection.rollback()
+    table = found or replace(
+        table, dim=embedder.dim, others=tuple(other.number for other in beside if other.in_table)
+    )  # fmt: skip
+    setup = [] if found else _transaction(table, beside)
     indexes = [statement for _, statement in table.index(hnsw=job.index.kind != "flat")]
-    setup = [] if found else table.setup()
     batches = [table.page(from_start=False), *Rows(table, embedder).writing]
-    return [statement.replace("%%", "%") for statement in [*setup, *batches, *indexes]]
+    steps = [*setup, *batches, *indexes, _ANALYZE.format(table.companion), _DONE]
+    made = [] if found else _create_steps(job, embedder)
+    return [*made, *(statement.strip().replace("%%", "%") for statement in steps)]
 
 
-def detach(url: str, collection: str) -> None:
-    """Undo an `attach`: drop view, vectors, tokens, indexes and what qvec noted; the table is as it was.
-
-    Args:
-        url: of the database.
-        collection: that was attached.
-
-    Raises:
-        CollectionNotFoundError: no table is attached under this name.
-        MigrationError: an attach is at work on it.
-    """
-    with connected(url) as connection:
-        table = attached(connection, collection)
-        if table is None:
-            raise CollectionNotFoundError(f"no table is attached as {collection!r}")
-        with locked(connection, table.number), connection.begin():
-            for statement in _undoing(table):
-                run(connection, statement)
-            rest = _all_attached(connection)
-            if rest and table.made:
-                # What the first attach made is for the last detach to drop.
-                _keep_form(connection, replace(rest[0], made=tuple({*rest[0].made, *table.made})))
-            elif not rest:
-                run(connection, "DROP TABLE qvec_attached")
-            (others,) = run(connection, "SELECT count(*) FROM qvec_collections").one()
-            if not others and "catalogue" in table.made:
-                run(connection, "DROP TABLE qvec_collections")
-                if "extension" in table.made:
-                    _drop_extension(connection)
+def _create_steps(job: AttachJob, embedder: Embedder) -> list[str]:
+    adapter = open_adapter(job.url)
+    try:
+        assert isinstance(adapter, SupportsCreateSteps)
+        return adapter.create_steps(_spec(job, embedder))
+    finally:
+        adapter.close()
 
 
-def plan_detach(url: str, collection: str) -> list[str]:
-    """Write the statements that `detach` would send.
-
-    Raises:
-        CollectionNotFoundError: no table is attached under this name.
-    """
-    with connected(url) as connection:
-        table = attached(connection, collection)
-    if table is None:
-        raise CollectionNotFoundError(f"no table is attached as {collection!r}")
-    return [statement.replace("%%", "%") for statement in _undoing(table)]
-
-
-def _undoing(table: PgTable) -> list[str]:
-    number = int(table.number)
-    return [
-        *table.teardown(),
-        f"DELETE FROM qvec_attached WHERE number = {number}",
-        f"DELETE FROM qvec_collections WHERE number = {number}",
-    ]
+def _transaction(table: PgTable, beside: Sequence[PgTable]) -> list[str]:
+    """Write what `_set_up` sends once there is a collection."""
+    again = [other.view_again() for other in beside] if table.in_table else []
+    return ["BEGIN", STATE, _MAKE_WAY.format(table.view), *table.setup(), *again, _ENTER, "COMMIT"]
 
 
 def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
@@ -206,7 +179,8 @@ def _described(connection: sa.Connection, job: AttachJob) -> PgTable:
     fields = job.fields.with_id(primary)
     if not fields.id:
         raise MigrationError(
-            f"{name} has no primary key: name unique columns that are NOT NULL with id=('column', ...), or add a key"
+            f"{name} has no primary key: name unique columns that are NOT NULL with id=('column', ...), --id on the "
+            "command line, or add a key"
         )
     fields.check(list(types), f"the table {name}")
     if job.version and job.version not in types:
@@ -258,35 +232,28 @@ def _set_up(connection: sa.Connection, job: AttachJob, table: PgTable, embedder:
             connection, "SELECT number FROM qvec_collections WHERE name = %(name)s FOR UPDATE", {"name": job.collection}
         ).one()
         run(connection, STATE)
-        beside = [other for other in _all_attached(connection) if other.source == table.source]
+        beside = [other for other in all_attached(connection) if other.source == table.source]
         others = tuple(other.number for other in beside if other.in_table)
         chosen = replace(table, number=int(number), dim=embedder.dim, made=made, others=others)
         # The adapter's own table, empty as yet, makes way for the view.
-        run(connection, f"DROP TABLE {chosen.view}")
+        run(connection, _MAKE_WAY.format(chosen.view))
         for statement in chosen.setup():
             run(connection, statement)
         for other in beside if table.in_table else ():
             again = replace(other, others=(*other.others, chosen.number))
             run(connection, again.view_again())
-            _keep_form(connection, again)
+            keep_form(connection, again)
         form = {"number": number, "form": chosen.form}
-        run(connection, "INSERT INTO qvec_attached (number, form) VALUES (%(number)s, %(form)s)", form)
+        run(connection, _ENTER, form)
     return chosen
 
 
-def _all_attached(connection: sa.Connection) -> list[PgTable]:
-    found = run(connection, "SELECT form FROM qvec_attached ORDER BY number")
-    return [PgTable.from_form(str(form)) for (form,) in found]
-
-
-def _keep_form(connection: sa.Connection, table: PgTable) -> None:
-    values = {"form": table.form, "number": table.number}
-    run(connection, "UPDATE qvec_attached SET form = %(form)s WHERE number = %(number)s", values)
+def _spec(job: AttachJob, embedder: Embedder) -> CollectionSpec:
+    return CollectionSpec(job.collection, embedder.dim, index=job.index, passport=passport_of(embedder))
 
 
 def _make_collection(adapter: Adapter, job: AttachJob, embedder: Embedder) -> None:
-    spec = CollectionSpec(job.collection, embedder.dim, index=job.index, passport=passport_of(embedder))
-    adapter.create_collection(spec, exist_ok=True)
+    adapter.create_collection(_spec(job, embedder), exist_ok=True)
     if adapter.count(job.collection):
         raise MigrationError(
             f"the collection {job.collection!r} is there already and holds documents: choose another name"
@@ -319,15 +286,4 @@ def _build_indexes(
             if progress:
                 progress(CopyProgress(0, None, f"builds the index {name}"))
             run(alone, statement)
-        run(alone, f"ANALYZE {table.companion}")
-
-
-def _drop_extension(connection: sa.Connection) -> None:
-    import sqlalchemy as sa
-
-    try:
-        with connection.begin_nested():
-            run(connection, "DROP EXTENSION vector")
-    except sa.exc.InternalError:
-        # Somebody has made use of it meanwhile.
-        return
+        run(alone, _ANALYZE.format(table.companion))

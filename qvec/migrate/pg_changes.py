@@ -154,7 +154,7 @@ class PolledChanges(Changes):
         """Compare all rows when nothing is left of the last comparison; a row comes up once in a run."""
         if not self._left:
             found = run(connection, f"{self._differing()} LIMIT {_SCAN + len(self._seen)}")
-            self._left = [(tuple(key), int(tries)) for key, tries in found if tuple(key) not in self._seen]
+            self._left = [(tuple(key), int(tries)) for key, tries, _ in found if tuple(key) not in self._seen]
             self._seen |= {key for key, _ in self._left}
         if not self._left:
             return None
@@ -196,10 +196,14 @@ class PolledChanges(Changes):
             run_many(connection, statement, values)
 
     def waiting(self, connection: sa.Connection) -> Waiting:
-        """Count the rows that differ; how old a change is, no version tells."""
-        (due,) = run(connection, f"SELECT count(*) FROM ({self._differing()}) AS found").one()
+        """Count the rows that differ; how old a change is, only a version that is a time tells."""
+        statement = (
+            "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(written)), 0) "
+            f"FROM ({self._differing()}) AS found"
+        )
+        due, lag = run(connection, statement).one()
         later = f"SELECT count(*) FROM {self.table.seen} WHERE due > clock_timestamp()"
-        return Waiting(int(due), int(run(connection, later).scalar_one()), 0.0)
+        return Waiting(int(due), int(run(connection, later).scalar_one()), max(float(lag), 0.0))
 
     def _differing(self) -> str:
         table = self.table
@@ -207,8 +211,10 @@ class PolledChanges(Changes):
         names = ", ".join(f"coalesce(t.{key}, s.{other})::text" for key, other in pairs)
         same = " AND ".join(f"t.{key} = s.{other}" for key, other in pairs)
         version = f"t.{quoted(table.version)}::text"
+        is_time = f"pg_typeof(t.{quoted(table.version)}) IN ('timestamptz'::regtype, 'timestamp'::regtype)"
         return (
-            f"SELECT ARRAY[{names}], CASE WHEN s.version IS DISTINCT FROM {version} THEN 0 ELSE s.tries END "
+            f"SELECT ARRAY[{names}], CASE WHEN s.version IS DISTINCT FROM {version} THEN 0 ELSE s.tries END, "
+            f"CASE WHEN {is_time} THEN {version}::timestamptz END AS written "
             f"FROM {table.source} t FULL JOIN {table.seen} s ON {same} "
             f"WHERE s.version IS DISTINCT FROM {version} OR s.key_1 IS NULL OR t.{table.keys[0]} IS NULL "
             "OR s.due <= clock_timestamp()"

@@ -52,6 +52,18 @@ def attached(connection: sa.Connection, collection: str) -> PgTable | None:
     return PgTable.from_form(str(found[0])) if found else None
 
 
+def all_attached(connection: sa.Connection) -> list[PgTable]:
+    """Look up all that is attached, in the order in which it was."""
+    found = run(connection, "SELECT form FROM qvec_attached ORDER BY number")
+    return [PgTable.from_form(str(form)) for (form,) in found]
+
+
+def keep_form(connection: sa.Connection, table: PgTable) -> None:
+    """Note anew how a table is attached."""
+    values = {"form": table.form, "number": table.number}
+    run(connection, "UPDATE qvec_attached SET form = %(form)s WHERE number = %(number)s", values)
+
+
 def name_lock(collection: str) -> int:
     """Number the lock of a collection that has no number yet; below zero, where no collection's is."""
     return -1 - (zlib.crc32(collection.encode()) >> 1)

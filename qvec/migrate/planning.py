@@ -12,49 +12,22 @@ from qvec.embedder import Embedder
 from qvec.errors import InvalidInputError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.opening import open_source
-from qvec.migrate.source import Source
-from qvec.migrate.sql import SqlTable
+from qvec.migrate.source import Facts, Sampled, Source
+from qvec.migrate.storage import MAX_HALFVEC_DIM, MAX_VECTOR_DIM, Storage, storage
 from qvec.migrate.writing import Preparer
 from qvec.registry import DEFAULT_MODEL, load_embedder
 from qvec.types import Document
 
 _SMALLEST_DIM = 32
 _BATCH = 64
-_M = 16
 
-MAX_DIMS = {"pgvector (HNSW on vector)": 2000, "pgvector (HNSW on halfvec)": 4000, "Elasticsearch": 4096}
+MAX_DIMS = {
+    "pgvector (HNSW on vector)": MAX_VECTOR_DIM,
+    "pgvector (HNSW on halfvec)": MAX_HALFVEC_DIM,
+    "Elasticsearch": 4096,
+}
 MAX_TEXT = {"Milvus": 65_535}
 """Longest text, in bytes of UTF-8."""
-
-LOCKS = (
-    "without options: ACCESS SHARE, as a SELECT takes it; nobody waits",
-    "triggers: SHARE ROW EXCLUSIVE for an instant; it waits for writers that are under way, and later ones wait for it",
-    "in_table: ACCESS EXCLUSIVE for an instant, given up after 5 s of waiting; then row locks of one batch at a time",
-    "indexes: SHARE UPDATE EXCLUSIVE (CONCURRENTLY); neither readers nor writers wait",
-)
-"""What `attach` takes; ALTER TABLE adds columns without a default, which writes no row anew."""
-
-_MAX_BITS = 64_000
-# pgvector 0.8's src/hnsw.h: an element's header with its ten heap pointers, and a vector's own.
-_PAGE, _PAGE_HEADERS, _POINTER = 8192, 24 + 8, 4
-_ELEMENT, _VECTOR, _NEIGHBOUR = 72, 8, 6
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """Bytes at one dim, as numbers of four bytes, of two (``halfvec``), of one, and as bits.
-
-    The index is pgvector's HNSW with m=16, which takes no int8.
-    """
-
-    dim: int
-    float32: int
-    float32_index: int | None
-    halfvec: int
-    halfvec_index: int | None
-    int8: int
-    binary: int
-    binary_index: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +36,7 @@ class Plan:
 
     Attributes:
         source: for people.
-        facts: of a SQL table: product, key, indexes, permissions, extensions.
+        facts: of a database: product, key, indexes, permissions ...
         rows: of the source.
         bad: rows without an id or a text, of those that were read.
         sampled: rows that lengths and tokens were measured on.
@@ -76,7 +49,8 @@ class Plan:
         storage: by dim.
         warnings: what will not fit, and what this user may not do.
         device: that the model runs on: ``cpu``, ``cuda`` ..., or ``server``.
-        locks: what an attach takes of a PostgreSQL table, and what waits for it.
+        locks: what an attach takes of the source, and what waits for it or is refused.
+        index: whose sizes `storage` has.
     """
 
     source: str
@@ -97,6 +71,7 @@ class Plan:
     facts: dict[str, object] = field(default_factory=dict)
     device: str = "cpu"
     locks: list[str] = field(default_factory=list)
+    index: str = "pgvector"
 
 
 def plan(
@@ -105,6 +80,7 @@ def plan(
     table: str | None = None,
     schema: str | None = None,
     source_collection: str | None = None,
+    layout: str | None = None,
     fields: FieldMap | None = None,
     model: str | None = None,
     dim: int | None = None,
@@ -120,7 +96,8 @@ def plan(
         source: as `CopyJob.source`.
         table: of a SQL source.
         schema: of the table.
-        source_collection: of a qvec source.
+        source_collection: of a qvec source; or an Elasticsearch index or Milvus collection of another program.
+        layout: as `CopyJob.layout`.
         fields: which columns become what.
         model: that is to make the vectors; None takes the default.
         dim: width to cut the model's vectors to.
@@ -128,17 +105,20 @@ def plan(
         price_per_hour: of the machine, in any money.
         sample: rows to measure on.
         seconds: how long to embed at most.
-        seed: chooses the sample of a file; a SQL database chooses by its own chance.
+        seed: chooses the sample; a SQL database chooses by its own chance.
 
     Raises:
         InvalidInputError: the source has no row that can be embedded, or a column is not there.
         QvecError: as the source and the model say.
     """
     chosen = embedder or load_embedder(model or DEFAULT_MODEL, dim=dim)
-    opened = open_source(source, fields or FieldMap(), table=table, schema=schema, collection=source_collection)
+    opened = open_source(
+        source, fields or FieldMap(), table=table, schema=schema, collection=source_collection, layout=layout
+    )
     try:
         documents, rows, bad = _read(opened, sample, random.Random(seed))
-        facts = opened.facts() if isinstance(opened, SqlTable) else {}
+        facts = opened.facts()
+        sizes = [storage(rows, width, facts.index_bytes) for width in _dims(chosen.dim)]
     finally:
         opened.close()
     if not documents:
@@ -165,44 +145,21 @@ def plan(
         tokens_per_second=1 / per_token,
         hours=hours,
         cost=None if price_per_hour is None else hours * price_per_hour,
-        storage=[storage(rows, width) for width in _dims(chosen.dim)],
+        storage=sizes,
         warnings=_warnings(chosen.dim, documents, facts),
-        facts=facts,
+        facts=facts.told,
         device=_device(chosen),
-        locks=list(LOCKS) if str(facts.get("database", "")).startswith("postgresql") else [],
+        locks=facts.locks,
+        index=str(facts.told["database"]) if facts.index_bytes else "pgvector",
     )
-
-
-def storage(rows: int, dim: int) -> Storage:
-    """Work out the bytes of so many vectors; None for an index that pgvector does not build."""
-    return Storage(
-        dim,
-        rows * dim * 4,
-        hnsw_bytes(rows, dim, 4) if dim <= MAX_DIMS["pgvector (HNSW on vector)"] else None,
-        rows * dim * 2,
-        hnsw_bytes(rows, dim, 2) if dim <= MAX_DIMS["pgvector (HNSW on halfvec)"] else None,
-        rows * dim,
-        rows * -(-dim // 8),
-        hnsw_bytes(rows, -(-dim // 8), 1) if dim <= _MAX_BITS else None,
-    )
-
-
-def hnsw_bytes(rows: int, dim: int, width: int, m: int = _M) -> int:
-    """Work out the size of pgvector's HNSW index from its page layout: whole rows to a page, each with its links."""
-    element = _aligned(_ELEMENT + _VECTOR + dim * width) + _POINTER
-    links = _aligned(4 + 2 * m * _NEIGHBOUR) + _POINTER
-    usable = _PAGE - _PAGE_HEADERS
-    if element + links > usable:
-        return rows * _PAGE + rows * links // usable * _PAGE
-    return -(-rows // (usable // (element + links))) * _PAGE
 
 
 def _read(source: Source, size: int, chance: random.Random) -> tuple[list[Document], int, int]:
     """Sample documents; also the rows there are, and the bad ones among them."""
-    if isinstance(source, SqlTable):
+    if isinstance(source, Sampled):
         total = source.count() or 0
         documents: list[Document] = []
-        rows = source.sample(size)
+        rows = source.sample(size, chance)
         for row in rows:
             try:
                 documents.append(source.fields.document(row))
@@ -241,16 +198,14 @@ def _dims(full: int) -> list[int]:
     return [*smaller, full]
 
 
-def _warnings(dim: int, documents: Sequence[Document], facts: dict[str, object]) -> list[str]:
+def _warnings(dim: int, documents: Sequence[Document], facts: Facts) -> list[str]:
     found = [f"{name} takes {limit:,} dims, not {dim:,}" for name, limit in MAX_DIMS.items() if dim > limit]
     for name, limit in MAX_TEXT.items():
         share = sum(len(document.text.encode()) > limit for document in documents) / len(documents)
         if share:
             found.append(f"{share:.1%} of the texts are over {name}'s {limit:,} bytes and will be cut there")
-    extensions = facts.get("extensions")
-    if isinstance(extensions, dict) and not extensions.get("vector"):
-        found.append("this server has no pgvector: install it, or copy the table elsewhere")
-    allowed = facts.get("permissions")
+    found += facts.faults
+    allowed = facts.told.get("permissions")
     if isinstance(allowed, dict):
         found += [f"this user may not {right} here" for right, is_allowed in allowed.items() if not is_allowed]
     return found
@@ -261,7 +216,3 @@ def _device(embedder: Embedder) -> str:
     if ":http" in embedder.model_id or "@http" in embedder.model_id:
         return "server"
     return str(getattr(embedder, "device", "cpu")).split(":")[0]
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 8) * 8

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol, TypeAlias
+from random import Random
+from typing import Protocol, TypeAlias, runtime_checkable
 
+from qvec.migrate.fields import FieldMap
+from qvec.surveying import Bits
 from qvec.types import CollectionSpec, Document, Vector
 
 Position: TypeAlias = "int | str | list[int | str] | None"
@@ -33,6 +36,23 @@ class Record:
     vector: Vector | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a source tells of itself beside its rows.
+
+    Attributes:
+        told: for people: product, key, indexes, permissions ...
+        locks: what an attach takes, and who waits for it.
+        faults: why an attach would be refused.
+        index_bytes: estimates an index of its database, as `SupportsSurvey` has it; None: as pgvector's.
+    """
+
+    told: dict[str, object] = field(default_factory=dict)
+    locks: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    index_bytes: Callable[[int, int, Bits], int | None] | None = None
+
+
 class Source(Protocol):
     """Rows in a stated order, read lazily.
 
@@ -54,9 +74,24 @@ class Source(Protocol):
     def records(self, after: Position = None) -> Iterator[Record]:
         """Read the rows that follow a position, all for None."""
 
+    def facts(self) -> Facts:
+        """Say what is known of the source; of a file that is nothing."""
+        return Facts()
+
     @abstractmethod
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+@runtime_checkable
+class Sampled(Source, Protocol):
+    """Rows of a database, which chooses some by chance without reading all of them one after the other."""
+
+    fields: FieldMap
+
+    @abstractmethod
+    def sample(self, size: int, chance: Random) -> Sequence[Mapping[str, object]]:
+        """Read rows chosen at random."""
 
 
 def batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:

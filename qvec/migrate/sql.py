@@ -5,18 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from random import Random
 from typing import TYPE_CHECKING
 
 from qvec.errors import BackendConnectionError, BackendError, ConfigError, InvalidInputError, MissingDriverError
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.fields import FieldMap, plain
-from qvec.migrate.source import Position, Record, Source
+from qvec.migrate.source import Facts, Position, Record, Sampled
 from qvec.migrate.stated import read_vector
 from qvec.types import CollectionSpec
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+LOCKS = (
+    "without options: ACCESS SHARE, as a SELECT takes it; nobody waits",
+    "triggers: SHARE ROW EXCLUSIVE for an instant; it waits for writers that are under way, and later ones wait for it",
+    "in_table: ACCESS EXCLUSIVE for an instant, given up after 5 s of waiting; then row locks of one batch at a time",
+    "indexes: SHARE UPDATE EXCLUSIVE (CONCURRENTLY); neither readers nor writers wait",
+)
+"""What `attach` takes; ALTER TABLE adds columns without a default, which writes no row anew."""
 PAGE = 1000
 _SHOWN = 5
 
@@ -70,7 +78,7 @@ def reflect(engine: sa.Engine, table: str, schema: str | None) -> sa.Table:
         return sa.Table(sa.quoted_name(table, quote=None), sa.MetaData(), schema=schema, autoload_with=engine)
 
 
-class SqlTable(Source):
+class SqlTable(Sampled):
     """A table, read in the order of its key.
 
     Attributes:
@@ -127,16 +135,16 @@ class SqlTable(Source):
         with sql_errors(self._shown), self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
-    def sample(self, size: int) -> list[dict[str, object]]:
-        """Read rows chosen at random."""
+    def sample(self, size: int, chance: Random) -> list[dict[str, object]]:
+        """Let the database choose, by its own chance."""
         import sqlalchemy as sa
 
-        chance = sa.func.rand() if self.engine.dialect.name in {"mysql", "mariadb"} else sa.func.random()
-        statement = sa.select(*(self.table.columns[name] for name in self._wanted)).order_by(chance).limit(size)
+        order = sa.func.rand() if self.engine.dialect.name in {"mysql", "mariadb"} else sa.func.random()
+        statement = sa.select(*(self.table.columns[name] for name in self._wanted)).order_by(order).limit(size)
         with sql_errors(self._shown), self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         """Say what is known of the table: product and version, key, indexes, and what this user may do to it."""
         import sqlalchemy as sa
 
@@ -151,13 +159,16 @@ class SqlTable(Source):
             )
             statement = sa.text(there).bindparams(name="vector")
             vector = {"extensions": {"vector": connection.execute(statement).scalar()}} if is_postgres else {}
-        return {
+        told: dict[str, object] = {
             "database": f"{self.engine.dialect.name} {version}",
             "key": list(self.fields.id),
             "indexes": {str(item["name"]): [str(column) for column in item["column_names"]] for item in found},
             "permissions": allowed,
             **vector,
         }
+        has_none = is_postgres and vector["extensions"]["vector"] is None
+        lacks = ["this server has no pgvector: install it, or copy the table elsewhere"] if has_none else []
+        return Facts(told, list(LOCKS) if is_postgres else [], lacks)
 
     def _permissions(self, connection: sa.Connection) -> dict[str, bool]:
         import sqlalchemy as sa
@@ -189,7 +200,7 @@ class SqlTable(Source):
         if not found and not fields.id:
             raise MigrationError(
                 f"the table {self.name} has no primary key: name columns that are unique and never NULL with "
-                "id=('column', ...), or add a key to the table"
+                "id=('column', ...), --id on the command line, or add a key to the table"
             )
         return found
 

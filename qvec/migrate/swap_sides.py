@@ -9,14 +9,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import Protocol
 
-from qvec.adapter import Adapter, SupportsExchange
+from qvec.adapter import Adapter, SupportsCreateSteps, SupportsExchange
 from qvec.checks import check_name
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.following import Follower
-from qvec.migrate.pg_attach import AttachJob, attach, detach, plan_attach, plan_detach
+from qvec.migrate.pg_attach import AttachJob, attach, plan_attach
+from qvec.migrate.pg_detach import detach, plan_detach
 from qvec.migrate.pg_session import attached, connected
 from qvec.migrate.pg_sync import SyncReport, sync
 from qvec.migrate.pg_table import PgTable
@@ -169,9 +170,15 @@ class _Records(Side):
     def preparation(self) -> list[str]:
         embedder = _embedder(self._job, self._live.passport)
         count = self.adapter.count(self.collection)
-        made = f"make the collection {self._job.shadow} of {embedder.dim} dimensions"
+        spec = replace(
+            self._live,
+            name=self._job.shadow,
+            dim=embedder.dim,
+            passport=_passport(embedder, self._live.passport),
+        )
         return [
-            made,
+            f"make the collection {self._job.shadow} of {embedder.dim} dimensions",
+            *(self.adapter.create_steps(spec) if isinstance(self.adapter, SupportsCreateSteps) else []),
             f"embed {count:,} records of {self.collection} with {embedder.model_id}",
             f"keep the state in {self._job.journal_path}",
         ]

@@ -261,6 +261,7 @@ def test_a_dry_run_gives_the_statements_and_changes_nothing(server: str, db: psy
     make(db, rows=3)
     before = tables(db)
     statements = plan_attach(job(server))
-    assert statements[0].startswith('CREATE TABLE "qvec_0_rows" AS SELECT "id" AS key_1 FROM "My Shop"."Ar""ticles %"')
+    made = 'CREATE TABLE "qvec_0_rows" AS SELECT "id" AS key_1 FROM "My Shop"."Ar""ticles %"'
+    assert any(statement.startswith(made) for statement in statements)
     assert any(statement.startswith("CREATE INDEX CONCURRENTLY") for statement in statements)
     assert tables(db) == before

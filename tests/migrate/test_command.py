@@ -112,6 +112,9 @@ def test_attach_and_detach(run: Callable[..., Result], server: str) -> None:
 
 def test_a_collection_of_another_program_is_attached_by_its_own_name(run: Callable[..., Result], client: Any) -> None:
     make(client, "articles", rows=30)
+    planned = run("plan", "milvus:.qvec/milvus.db", "--from-collection", "articles", "--text", "body").stdout
+    assert planned.startswith("articles: 30 rows, 0 of them bad; 30 sampled\n  database: Milvus Lite ")
+    assert "lock: exchange: the name is without a collection for a request's time" in planned
     attach = ("attach", "milvus:.qvec/milvus.db", "articles", "--text", "body", "--dim", "64")
     assert run(*attach, "--dry-run").stdout.startswith("make the Milvus collection articles_qvec with the fields")
     assert run(*attach, "--triggers").exit_code == 2

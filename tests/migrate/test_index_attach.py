@@ -29,6 +29,7 @@ from qvec.migrate import (
 from qvec.registry import load_embedder
 from tests.adapters.elasticsearch_node import elasticsearch_uri
 from tests.migrate.editing import Editing
+from tests.migrate.test_killed import POINTS, Kills, killed_after
 from tests.migrate.test_signals import STOPPED, start, stopped_at
 
 elasticsearch = pytest.importorskip("elasticsearch")
@@ -157,13 +158,35 @@ def test_a_signal_ends_it_after_the_batch(url: str, index: str, tmp_path: Path) 
     assert (report.embedded, report.unchanged) == (ROWS - 2 * 256, 2 * 256)
 
 
+def run_attach(url: str, index: str) -> None:
+    attach_index(job(url, index))
+
+
+@pytest.mark.parametrize("count", [3, POINTS])
+def test_an_attach_killed_at_any_point_is_finished_by_the_next(count: int, url: str, index: str) -> None:
+    shop = Attached(url=url, collection=index)
+
+    def unbroken() -> bool:
+        return killed_after(120, run_attach, url, index)
+
+    kill = Kills(unbroken, seed=count)
+    undo(shop)
+    for _ in range(count):
+        kill(run_attach, url, index)
+        run_attach(url, index)
+        found = verify(shop)
+        assert (found.rows, found.records, found.is_same) == (ROWS, ROWS, True)
+        undo(shop)
+    assert kill.hits >= count // 4
+
+
 def test_undo_leaves_documents_and_notes_as_they_were(
     url: str, client: elasticsearch.Elasticsearch, index: str
 ) -> None:
     before = sources(client, index)
     attach_index(job(url, index))
     shop = Attached(url=url, collection=index)
-    assert "_update_by_query" in plan_undo(shop)[0]
+    assert "_update_by_query" in plan_undo(shop)[1]
     undo(shop)
     assert sources(client, index) == before
     mapping = client.indices.get_mapping(index=index)[index]["mappings"]

@@ -11,7 +11,7 @@ import pytest
 
 from qvec.errors import InvalidInputError
 from qvec.migrate import AttachJob, FieldMap, plan, plan_attach
-from qvec.migrate.planning import hnsw_bytes
+from qvec.migrate.storage import hnsw_bytes
 from tests.migrate.postgres import psycopg
 
 
@@ -114,7 +114,7 @@ def test_the_locks_are_those_that_are_told(server: str) -> None:
             setup = [
                 line
                 for line in statements
-                if line.startswith(("ALTER TABLE", "CREATE TRIGGER", "CREATE TABLE", "CREATE FUNC"))
+                if line.startswith(("ALTER TABLE", "CREATE EXT", "CREATE TRIGGER", "CREATE TABLE", "CREATE FUNC"))
             ]
             for statement in setup:
                 reader.execute(statement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,13 +20,16 @@ from qvec.embedders.hashing import HashingEmbedder
 from qvec.errors import CollectionError, PassportMismatchError
 from qvec.migrate import (
     Attached,
+    CopyJob,
     CopyProgress,
     MigrationError,
     SwapJob,
     SwapReport,
     attach,
+    copy,
     end_swap,
     plan_swap,
+    plan_undo,
     roll_back,
     swap,
     sync,
@@ -347,3 +351,16 @@ def test_an_attached_table_is_swapped_and_rolled_back(
     assert verify(Attached(url=server, collection="shop")).is_same
     undo(Attached(url=server, collection="shop"))
     assert tables(db)[0] == before[0]
+
+
+def test_undo_of_a_copy_takes_an_open_swap_away(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in ROWS[:30]))
+    made = CopyJob(source="rows.jsonl", target=address, collection="books", model="hashing")
+    copy(made)
+    swap(SwapJob(url=address, collection="books", dim=64))
+    assert plan_undo(made)[0] == "drop the collection books_swap"
+    undo(made)
+    with qvec.connect(address) as database:
+        assert database.collections() == []
+    assert list((tmp_path / ".qvec" / "migrate").iterdir()) == []
