@@ -14,8 +14,9 @@ from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
+from qvec_elasticsearch.search import DEFAULT_EF as ELASTICSEARCH_EF
 from qvec_milvus.growing import wait_for_index
-from qvec_milvus.legs import DEFAULT_EF
+from qvec_milvus.legs import DEFAULT_EF as MILVUS_EF
 
 from qvec.integrations.langchain import QvecVectorStore
 from qvec.integrations.langchain.embedder import LangChainEmbedder
@@ -28,6 +29,8 @@ OURS_EXACT = "qvec, exact"
 _WITH_KEYWORDS = "metadata to filter by, digests, keywords"
 _PEER = "peer"
 _INDEX_SECONDS = 120
+_LANGCHAIN_MILVUS_EF = 10
+_LANGCHAIN_ELASTICSEARCH_EF = 50
 Opened = AbstractContextManager["Store"]
 
 
@@ -64,7 +67,8 @@ class Store:
     Attributes:
         keeps: what it writes beside text and vector.
         rival: the store of ours that it is compared with; empty for ours.
-        filled: asks what the store before it wrote, in another way.
+        asked_as: the one whose queries look as broadly, when that is another.
+        filled: asks what another store wrote, in another way.
         options: of each search.
         at_once: how many documents one `add_texts` can take; None for any number.
         finish: builds what the store does not build by itself.
@@ -76,6 +80,7 @@ class Store:
     keeps: str
     store: VectorStore
     rival: str = ""
+    asked_as: str = ""
     filled: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
     at_once: int | None = None
@@ -133,9 +138,10 @@ def milvus_lite(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
 def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
     """By HNSW on one server, which has indexed all before the first query.
 
-    langchain-milvus asks the same collection at its own breadth, ef 10, and at that of qvec.
+    Both ask at langchain-milvus' own breadth, ef 10, and at that of qvec.
     """
-    yield _ours(uri, corpus, OURS, "hnsw")
+    like_theirs = f"{OURS}, ef {_LANGCHAIN_MILVUS_EF}"
+    yield from _ours_twice(uri, corpus, like_theirs, _LANGCHAIN_MILVUS_EF)
     params = {"M": HNSW.m, "efConstruction": HNSW.ef_construction}
     index = {"index_type": "HNSW", "metric_type": "COSINE", "params": params}
     made: list[Store] = []
@@ -143,13 +149,14 @@ def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
     @contextmanager
     def narrow() -> Iterator[Store]:
         with _langchain_milvus(uri.replace("milvus://", "http://"), corpus, index, "metadata; HNSW") as store:
+            store.asked_as = like_theirs
             made.append(store)
             yield store
 
     @contextmanager
     def broad() -> Iterator[Store]:
-        asked = {"param": {"metric_type": "COSINE", "params": {"ef": DEFAULT_EF}}}
-        yield Store(f"langchain-milvus, ef {DEFAULT_EF}", "", made[0].store, OURS, filled=True, options=asked)
+        asked = {"param": {"metric_type": "COSINE", "params": {"ef": MILVUS_EF}}}
+        yield Store(f"langchain-milvus, ef {MILVUS_EF}", "", made[0].store, OURS, filled=True, options=asked)
 
     yield narrow()
     yield broad()
@@ -178,13 +185,15 @@ def _langchain_milvus(uri: str, corpus: Corpus, index: dict[str, object], keeps:
 
 
 def elasticsearch(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
-    """By HNSW on one node, refreshed after the load."""
+    """By HNSW on one node, refreshed after the load; both ask for as many candidates as either does by itself."""
     from langchain_elasticsearch import DenseVectorStrategy, ElasticsearchStore
 
-    yield _ours(uri, corpus, OURS, "hnsw")
+    like_theirs = f"{OURS}, {_LANGCHAIN_ELASTICSEARCH_EF} candidates"
+    yield from _ours_twice(uri, corpus, like_theirs, _LANGCHAIN_ELASTICSEARCH_EF)
+    made: list[ElasticsearchStore] = []
 
     @contextmanager
-    def langchain() -> Iterator[Store]:
+    def narrow() -> Iterator[Store]:
         url = uri.replace("elasticsearch+https", "https").replace("elasticsearch://", "http://")
         store = ElasticsearchStore(
             _PEER,
@@ -193,11 +202,19 @@ def elasticsearch(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
             strategy=DenseVectorStrategy(),
             num_dimensions=corpus.dim,
         )
-        yield Store("langchain-elasticsearch", "metadata, words of the text; HNSW", store, OURS)
+        made.append(store)
+        keeps = "metadata, words of the text; HNSW"
+        yield Store("langchain-elasticsearch", keeps, store, OURS, asked_as=like_theirs)
         store.client.indices.delete(index=_PEER)
         store.client.close()
 
-    yield langchain()
+    @contextmanager
+    def broad() -> Iterator[Store]:
+        name = f"langchain-elasticsearch, {ELASTICSEARCH_EF} candidates"
+        yield Store(name, "", made[0], OURS, filled=True, options={"fetch_k": ELASTICSEARCH_EF})
+
+    yield narrow()
+    yield broad()
 
 
 STORES: dict[str, Callable[[Path, Corpus, str], Iterator[Opened]]] = {
@@ -219,3 +236,21 @@ def _ours(uri: str, corpus: Corpus, name: str, kind: IndexKind) -> Iterator[Stor
     yield Store(name, f"{_WITH_KEYWORDS}; {'exact' if kind == 'flat' else 'HNSW'}", store)
     store.collection.drop()
     store.close()
+
+
+def _ours_twice(uri: str, corpus: Corpus, narrow_name: str, ef: int) -> Iterator[Opened]:
+    """Ask one collection at the default breadth and at `ef`."""
+    made: list[QvecVectorStore] = []
+
+    @contextmanager
+    def usual() -> Iterator[Store]:
+        with _ours(uri, corpus, OURS, "hnsw") as store:
+            made.append(store.store)
+            yield store
+
+    @contextmanager
+    def narrow() -> Iterator[Store]:
+        yield Store(narrow_name, "", QvecVectorStore(made[0].collection, ef=ef), filled=True)
+
+    yield usual()
+    yield narrow()

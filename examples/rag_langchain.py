@@ -2,7 +2,9 @@
 
     python examples/rag_langchain.py [--folder FOLDER] [--database faiss:rag_langchain]
 
-A model that always says the same stands in for the chat model: put yours in its place. Nothing is downloaded.
+A model that always says the same stands in for the chat model: put yours in its place. Nothing is downloaded. The
+record manager forgets at the end what was indexed: put LangChain's `SQLRecordManager` in its place, and a later run
+deletes what is gone from the folder.
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ def search(
     min_score: float | None = None,
     group_by: Group | None = None,
     diversity: float | None = None,
+    translate: bool | None = None,
     explain: bool = False,
     backend: str | None = None,
     model: str | None = None,
@@ -112,6 +113,7 @@ def search(
         min_score: the least `Hit.relevance`, from 0 to 1.
         group_by: ``"source"`` gives each document once, as its best part.
         diversity: from 0 to 1, how much hits should differ from each other.
+        translate: ask the keyword leg also for the English words of a Chinese query; None does so in ``"hybrid"``.
         explain: name every leg that ranked a hit within the window.
         backend: a URI, a backend's or a profile's name; None for the configured one, else FAISS under ``./.qvec``.
         model: the model's name; None takes the collection's own.
@@ -147,6 +149,7 @@ def search(
             min_score=min_score,
             group_by=group_by,
             diversity=diversity,
+            translate=translate,
             explain=explain,
             rerank=rerank,
             rerank_depth=rerank_depth,

@@ -32,6 +32,7 @@ from qvec.reranker import Reranker
 from qvec.reranking import DEPTH, Budget
 from qvec.reranking import rerank as reorder
 from qvec.retrieval import Group, Mode, Question, Wanted, check_query
+from qvec.translation import with_english
 from qvec.types import CollectionSpec, Document, Hit, IndexSpec, LegName, Metric, Vector, Vectors
 from qvec.where import to_filter
 
@@ -181,6 +182,7 @@ class Collection:
         min_score: float | None = None,
         group_by: Group | None = None,
         diversity: float | None = None,
+        translate: bool | None = None,
         explain: bool = False,
         ef: int | None = None,
         vector: Sequence[float] | Vector | None = None,
@@ -213,6 +215,8 @@ class Collection:
             min_score: the least relevance.
             group_by: ``"source"`` gives each document once, as its best part, with the number of its hits.
             diversity: choose among the first hundred those unlike each other (MMR): 0 not at all, 1 by that alone.
+            translate: ask the keyword leg also for the English words that a Chinese query's words stand for
+                (`qvec.translation`); None does so in ``"hybrid"``.
             explain: read the windows whole, so that a hit names each leg that ranked it, whatever the order needs.
             ef: breadth of an approximate index; None takes what ``qvec tune`` chose, else the adapter's default.
             vector: the query's, made elsewhere: the model is not asked then, and ``"dense"`` needs no `query`.
@@ -241,7 +245,7 @@ class Collection:
         condition = to_filter(where)
         how = FusionSpec(method=fusion or "rrf", weights=weights or {}, rank_constant=rank_constant, scaling=scaling)
         given = None if vector is None else bytes(np.asarray(vector, np.float64))
-        settings = (mode, how, window, min_score, group_by, diversity, explain, ef)
+        settings = (mode, how, window, min_score, group_by, diversity, translate, explain, ef)
         budget = None if rerank is None else Budget(rerank_depth, rerank_tokens, rerank_seconds)
         question = fingerprint(self.name, query, condition, instruction, weights, fusion, given, budget, *settings)
         if cursor and offset:
@@ -257,10 +261,12 @@ class Collection:
             explain=explain,
         )
 
+        keywords = with_english(query) if translate or (translate is None and mode == "hybrid") else query
+
         def ask() -> list[Hit]:
             rows = cache(lambda: self._query_rows(query, instruction, vector))
             breadth = self._default_ef if ef is None else ef
-            asked = Question(self._adapter, self.name, query, rows, condition, breadth)
+            asked = Question(self._adapter, self.name, keywords, rows, condition, breadth)
             chosen = how
             if mode == "hybrid" and weights is None:
                 model = self._opened.model_id(loads=vector is None)
@@ -281,7 +287,7 @@ class Collection:
             if vector is not None or mode == "lexical" or not self._opened.is_replaced():
                 raise
             hits = ask()
-        return page(hits, k=k, offset=wanted.offset, question=question)
+        return page(hits, k=k, offset=wanted.offset, question=question, keywords="" if mode == "dense" else keywords)
 
     def get(self, ids: str | Sequence[str]) -> list[Document]:
         """Return documents in the caller's order; one that was cut comes as its parts; unknown ids are skipped."""

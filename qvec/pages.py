@@ -17,12 +17,14 @@ class Hits(list[Hit]):
     Attributes:
         offset: how many hits of the list come before it.
         cursor: for the page after this one; empty after the last.
+        keywords: what the keyword leg was asked for: the query, with English words behind it where they were added.
     """
 
-    def __init__(self, hits: Iterable[Hit] = (), *, offset: int = 0, cursor: str = "") -> None:
+    def __init__(self, hits: Iterable[Hit] = (), *, offset: int = 0, cursor: str = "", keywords: str = "") -> None:
         super().__init__(hits)
         self.offset = offset
         self.cursor = cursor
+        self.keywords = keywords
 
 
 def fingerprint(*parts: object) -> str:
@@ -30,13 +32,14 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(repr, parts)).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def page(hits: Iterable[Hit], *, k: int, offset: int, question: str) -> Hits:
+def page(hits: Iterable[Hit], *, k: int, offset: int, question: str, keywords: str) -> Hits:
     """Make a page of `k` hits that begins at `offset`, of the list that the fingerprint `question` names."""
     shown = list(hits)
     if len(shown) < k:
-        return Hits(shown, offset=offset)
+        return Hits(shown, offset=offset, keywords=keywords)
     written = json.dumps([offset + k, question], separators=(",", ":")).encode()
-    return Hits(shown, offset=offset, cursor=base64.urlsafe_b64encode(written).decode().rstrip("="))
+    cursor = base64.urlsafe_b64encode(written).decode().rstrip("=")
+    return Hits(shown, offset=offset, cursor=cursor, keywords=keywords)
 
 
 def offset_of(cursor: str, *, question: str) -> int:

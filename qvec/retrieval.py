@@ -95,7 +95,7 @@ class Question:
     Attributes:
         adapter: the connection.
         name: the collection.
-        query: its words.
+        keywords: its words for the keyword leg.
         rows: gives its vector, of shape ``(1, dim)``; the model is asked no earlier.
         filter: on metadata.
         ef: breadth of an approximate index.
@@ -103,7 +103,7 @@ class Question:
 
     adapter: Adapter
     name: str
-    query: str
+    keywords: str
     rows: Callable[[], Vectors]
     filter: Filter | None
     ef: int | None
@@ -114,7 +114,7 @@ class Question:
 
     def lexical(self, k: int, offset: int = 0) -> list[Hit]:
         """Ask by keyword."""
-        return self.adapter.search_lexical(self.name, [self.query], k=k, filter=self.filter, offset=offset)[0]
+        return self.adapter.search_lexical(self.name, [self.keywords], k=k, filter=self.filter, offset=offset)[0]
 
     def ranked(self, how: FusionSpec, wanted: Wanted, executor: Executor, metric: Callable[[], Metric]) -> list[Hit]:
         """Answer as the mode says."""
@@ -157,7 +157,7 @@ class Question:
         k, offset = (2 * window, 0) if wanted.is_rearranged else (wanted.k, wanted.offset)
         [hits] = adapter.search_hybrid(
             self.name,
-            [self.query],
+            [self.keywords],
             self.rows(),
             how=how,
             window=window,

@@ -95,6 +95,14 @@ class URI:
         return f"{scheme}:{separator}{user}{host}{port}{quote(self.path)}{query}"
 
 
+def without_secrets(place: str) -> str:
+    """Write a place as it may be shown: a URI's password and tokens as stars; all else, a name too, as it is."""
+    if ":" not in place:
+        return place
+    uri = URI.parse(place)
+    return place if uri.reveal() == str(uri) else str(uri)
+
+
 def _split(text: str) -> tuple[SplitResult, int | None]:
     # Without the cause: urllib's messages quote what they stumble over, which can be a piece of the password.
     try:

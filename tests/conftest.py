@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,4 +67,5 @@ def servers_end(tmp_path: Path) -> Iterator[None]:
     """Stop the embedded PostgreSQL of processes that were killed: it waits for them, and would outlive the tests."""
     yield
     for place in tmp_path.rglob("postmaster.pid"):
-        os.kill(int(place.read_text().split()[0]), signal.SIGINT)
+        with suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int(place.read_text().split()[0]), signal.SIGINT)

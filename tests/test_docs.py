@@ -24,7 +24,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 def run(command: list[str], folder: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=550)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

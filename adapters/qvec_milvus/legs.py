@@ -71,7 +71,8 @@ class Legs:
             answers = ranked(
                 self._connection,
                 spec.name,
-                list(queries),
+                # pymilvus 3.0 packs each number by itself: a list's in a quarter of the time that an array's take.
+                queries.tolist(),
                 depth,
                 field="vector",
                 settings={"metric_type": schema.METRICS[spec.metric], "params": inner},

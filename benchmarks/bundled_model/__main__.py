@@ -24,6 +24,12 @@ def _pairs() -> None:
     lexicon.build()
 
 
+def _words() -> None:
+    from benchmarks.bundled_model import words
+
+    words.build()
+
+
 def _tokens() -> None:
     from benchmarks.bundled_model import batches, vocabulary
 
@@ -73,6 +79,7 @@ def _card() -> None:
 STEPS: Mapping[str, Callable[[], None]] = {
     "fetch": _fetch,
     "pairs": _pairs,
+    "words": _words,
     "tokens": _tokens,
     "teach": _teach,
     "train": _train,
@@ -81,7 +88,7 @@ STEPS: Mapping[str, Callable[[], None]] = {
     "search": _search,
     "card": _card,
 }
-ALL = ("fetch", "pairs", "tokens", "teach", "train", "evaluate", "card")
+ALL = ("fetch", "pairs", "words", "tokens", "teach", "train", "evaluate", "card")
 
 
 def main(names: list[str]) -> int:

@@ -22,10 +22,8 @@ from qvec.lexical_weight import SCORES, QueryKind, query_kind
 Numbers: TypeAlias = NDArray[np.float64]
 Hits: TypeAlias = Sequence[tuple[int, float]]
 
-SHAPES = {
-    QueryKind.CHINESE: ("base", "lead", "drop"),
-    QueryKind.ENGLISH: ("base", "lead", "points", "drop"),
-}
+KINDS = (QueryKind.CHINESE, QueryKind.ENGLISH)
+NAMES = ("base", "lead", "points", "drop")
 FIRST = {"base": (-4.0, 1.5), "lead": (0.0, 4.0), "points": (0.0, 0.1), "drop": (0.0, 8.0)}
 GRID = np.exp(np.linspace(np.log(0.0003), np.log(0.3), 25))
 DISCOUNTS = 1 / np.log2(np.arange(2, 12))
@@ -68,18 +66,18 @@ class Part:
 def search_weights() -> None:
     """Print the best numbers for each kind of query, and what such numbers do on what they were not fitted to."""
     kept = legs.kept()
-    for kind, names in SHAPES.items():
-        parts = list(_parts(kept, kind, names))
+    for kind in KINDS:
+        parts = list(_parts(kept, kind, NAMES))
         seen = [part for part in parts if part.seen]
-        found = fit(seen, names)
-        print(f"{kind} rank={SCORES[kind].rank}", dict(zip(names, found.round(3).tolist(), strict=True)))
+        found = fit(seen, NAMES)
+        print(f"{kind} rank={SCORES[kind].rank}", dict(zip(NAMES, found.round(3).tolist(), strict=True)))
         _tell("the sets it was fitted to", seen, gains(seen, found))
         unseen = [part for part in parts if not part.seen]
         _tell("sets it never saw", unseen, gains(unseen, found))
-        now = np.array([getattr(SCORES[kind], name) for name in names])
+        now = np.array([getattr(SCORES[kind], name) for name in NAMES])
         _tell("the numbers in use, on all", parts, gains(parts, now))
-        _tell("fitted to one half, on the other", seen, _halves(seen, names))
-        _tell("fitted without a set's family, on it", seen, _left_out(seen, names))
+        _tell("fitted to one half, on the other", seen, _halves(seen, NAMES))
+        _tell("fitted without a set's family, on it", seen, _left_out(seen, NAMES))
 
 
 def gains(parts: Sequence[Part], numbers: Numbers) -> Numbers:

@@ -17,6 +17,7 @@ from benchmarks.bundled_model.places import cache, shared_data
 from qvec.embedders.bundled import BundledEmbedder
 from qvec.evaluation.sets import read_set
 from qvec.lexical import K1, B, idf, query_terms, term_frequencies
+from qvec.translation import with_english
 
 QUERIES = 600
 SMALL = 25
@@ -72,7 +73,7 @@ def ask() -> Iterator[Legs]:
         if task.documents != corpus:
             corpus, index, vectors = task.documents, _Index(task.documents), model.encode_document(task.documents)
         dense = dense_run(model.encode_query(task.queries), vectors)
-        found = [Legs(task, dense, [index.best(query) for query in task.queries], len(corpus))]
+        found = [Legs(task, dense, [index.best(with_english(query)) for query in task.queries], len(corpus))]
         if task.name.startswith(_CUT):
             found.append(_small(model, task))
         answered += [replace(legs, task=replace(legs.task, documents=[])) for legs in found]
@@ -137,7 +138,7 @@ def _small(model: BundledEmbedder, task: Task) -> Legs:
         queries = [task.queries[at] for at in group]
         dense += dense_run(model.encode_query(queries), model.encode_document(texts))
         index = _Index(texts)
-        lexical += [index.best(query) for query in queries]
+        lexical += [index.best(with_english(query)) for query in queries]
         grades = (task.relevant[at] for at in group)
         asked.relevant.extend({place[id]: own[id] for id in own if id in place} for own in grades)
     return Legs(asked, dense, lexical, SMALL)

@@ -39,7 +39,7 @@ _EMPTY = """
 的 中 为 将 并 对 向 与 进行 是 这 在 以 和 会 该 一个 用 可以 或 被 从 到 时 使用 个 把 其 由 则 也 而 及 等 之 来 于
 使 有 当 如果 那么 它 您 你 我们 需要 可能 这个 这些 一些 所 后 前 即 了 上 下 里 内
 """
-_STOP_ENGLISH, _STOP_CHINESE = frozenset(_DROPPED.split()), frozenset(_EMPTY.split())
+EMPTY_ENGLISH, EMPTY_CHINESE = frozenset(_DROPPED.split()), frozenset(_EMPTY.split())
 
 
 def build() -> None:
@@ -83,7 +83,7 @@ def learn(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Lexicon:
     sure = (likely >= SURE) & (count >= SEEN)
     for kind, probability in zip(kinds[sure], likely[sure], strict=True):
         word, meaning = names[kind // len(right)], meanings[kind % len(right)]
-        if word and meaning not in _STOP_CHINESE:
+        if word and meaning not in EMPTY_CHINESE:
             lexicon[word].append((meaning, float(probability)))
     return {word: sorted(found, key=lambda each: -each[1])[:4] for word, found in lexicon.items()}
 
@@ -94,7 +94,7 @@ def render(text: str, lexicon: Lexicon, chance: Random) -> str | None:
     content = 0
     for raw in filter(None, _WORD.split(text)):
         word = stem(raw.lower())
-        if word in _STOP_ENGLISH:
+        if word in EMPTY_ENGLISH:
             if word in _SOMETIMES and chance.random() < 0.35:
                 words.append(_SOMETIMES[word])
             continue

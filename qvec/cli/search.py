@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 @click.option("--rerank-tokens", type=click.IntRange(min=1), help="Tokens it reads at most.")
 @click.option("--rerank-seconds", type=click.FloatRange(min=0, min_open=True), help="Time it takes at most.")
 @click.option("--explain", is_flag=True, help="Show each leg's rank, score and what it adds.")
+@click.option(
+    "--translate/--no-translate",
+    default=None,
+    help="Whether keywords are English words too where the query is Chinese. Default: in hybrid mode.",
+)
 @list_options
 @fusion_options
 @layout_option
@@ -61,6 +66,7 @@ def search(
     min_score: float | None,
     group_by: Group | None,
     diversity: float | None,
+    translate: bool | None,
     fusion: Fusion | None,
     weights: dict[LegName, float] | None,
     rank_constant: int,
@@ -94,6 +100,7 @@ def search(
             min_score=min_score,
             group_by=group_by,
             diversity=diversity,
+            translate=translate,
             explain=explain,
             rerank=rerank,
             rerank_depth=rerank_depth,
@@ -102,6 +109,7 @@ def search(
         )
     if as_json:
         found = {"query": query, "collection": name, "mode": mode, "offset": hits.offset, "cursor": hits.cursor}
+        found["keywords"] = hits.keywords
         write_json({**found, "hits": [_plain(hit) for hit in hits]})
         return
     if not hits:
@@ -109,7 +117,9 @@ def search(
         return
     from qvec.cli.render import show_hits
 
-    show_hits(hits, query, first_rank=hits.offset + 1, explain=explain)
+    if explain and hits.keywords:
+        click.echo(f"keywords: {hits.keywords}")
+    show_hits(hits, hits.keywords or query, first_rank=hits.offset + 1, explain=explain)
     if cursor and hits.cursor:
         click.echo(f"next page: --cursor {hits.cursor}", err=True)
 

@@ -16,6 +16,7 @@ from qvec.errors import InvalidInputError
 from qvec.evaluation.metrics import measure
 from qvec.evaluation.sets import JudgedSet
 from qvec.retrieval import Mode
+from qvec.uri import without_secrets
 
 _logger = logging.getLogger(__name__)
 MODES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
@@ -27,7 +28,7 @@ class Row:
 
     Attributes:
         set: name of the judged set.
-        backend: as it was asked for.
+        backend: as it was asked for, its secrets as stars.
         model: its name.
         dim: of its vectors.
         mode: ``"dense"``, ``"lexical"`` or ``"hybrid"``.
@@ -128,7 +129,7 @@ def evaluate_collection(
         embedder = collection.embedder
         yield Row(
             judged.name,
-            backend,
+            without_secrets(backend),
             embedder.model_id,
             embedder.dim,
             mode,
@@ -147,7 +148,7 @@ def _indexed(judged: JudgedSet, backend: str, model: str | None, dim: int | None
         try:
             report = collection.index(judged.corpus())
             for identity, reason in report.failed.items():
-                _logger.warning("%s: document %r was not indexed: %s", backend, identity, reason)
+                _logger.warning("%s: document %r was not indexed: %s", without_secrets(backend), identity, reason)
             yield collection
         finally:
             collection.drop(missing_ok=True)

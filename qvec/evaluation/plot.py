@@ -10,6 +10,7 @@ from qvec.errors import ConfigError, InvalidInputError, MissingDriverError
 from qvec.evaluation.grid import Row
 
 SUFFIXES = (".png", ".svg")
+_MARKS = "os^Dvx+*"
 
 
 def check_picture(path: Path) -> None:
@@ -57,9 +58,20 @@ def draw(rows: Sequence[Row], metric: str, path: Path) -> None:
 
 
 def _lines(panel: Any, rows: Sequence[Row], metric: str) -> None:
-    for label in dict.fromkeys(_label(row) for row in rows):
-        points = sorted((row.dim, row.figures[metric]) for row in rows if _label(row) == label)
-        panel.plot([dim for dim, _ in points], [figure for _, figure in points], marker="o", label=label)
+    places = list(dict.fromkeys((row.backend, row.model) for row in rows))
+    modes = list(dict.fromkeys(row.mode for row in rows))
+    for first in {_label(row): row for row in rows}.values():
+        points = sorted((row.dim, row.figures[metric]) for row in rows if _label(row) == _label(first))
+        # Databases agree so well that their lines hide one another: the hollow marks of all can be seen.
+        panel.plot(
+            [dim for dim, _ in points],
+            [figure for _, figure in points],
+            color=f"C{modes.index(first.mode)}",
+            marker=_MARKS[places.index((first.backend, first.model)) % len(_MARKS)],
+            markerfacecolor="none",
+            markersize=9,
+            label=_label(first),
+        )
     panel.set_xlabel("dim")
     panel.set_ylabel(metric)
     panel.set_xticks(sorted({row.dim for row in rows}))

@@ -7,30 +7,29 @@ SonarQube publishes its whole bundle on Maven Central with a stock Elasticsearch
 from __future__ import annotations
 
 import atexit
+import http.client
 import os
 import re
 import shutil
 import ssl
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from tests.adapters.servers import docker_answers, free_port
+from tests.adapters.servers import docker_answers, free_port, once, started, stop, wait_until_up
 from tests.conftest import required
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("QVEC_TEST_CACHE", ROOT / ".cache"))
-START_SECONDS = 180
+START_SECONDS = 300
 UNPRIVILEGED = "nobody"
 
 
@@ -59,7 +58,7 @@ def client_major() -> int:
     return int(elasticsearch.__version__[0])
 
 
-@cache
+@once
 def elasticsearch_uri() -> str:
     """Start a node, or name the one that QVEC_TEST_ELASTICSEARCH_URI names; it ends with this process."""
     named = os.environ.get("QVEC_TEST_ELASTICSEARCH_URI")
@@ -103,14 +102,26 @@ class Node:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start, and wait until it answers; a first start that fails is tried again on other ports."""
         java, home = java_home(RELEASES[self.major]), program(self.major)
-        if not self.port:
-            self.port = free_port()
-            # Not in pytest's folders, which nobody else may enter: Elasticsearch refuses to run as root.
-            self.folder = Path(tempfile.mkdtemp(prefix="qvec-elasticsearch-"))
-            atexit.register(self.clear)
-            self._configure(home)
+        is_first = not self.port
+
+        def start() -> None:
+            if is_first:
+                self._settle(home)
+            self._run(java, home)
+
+        started(start)
+
+    def _settle(self, home: Path) -> None:
+        self.port = free_port()
+        # Not in pytest's folders, which nobody else may enter: Elasticsearch refuses to run as root.
+        self.folder = Path(tempfile.mkdtemp(prefix="qvec-elasticsearch-"))
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        atexit.register(self.stop)
+        self._configure(home)
+
+    def _run(self, java: Path, home: Path) -> None:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -134,19 +145,13 @@ class Node:
                 stderr=subprocess.STDOUT,
                 **_as_nobody(),
             )
-        self._wait()
+        wait_until_up(self.process, self._answers, seconds=START_SECONDS, logs=self.folder / "out.log", end=self.stop)
 
     def stop(self) -> None:
         """Stop, as an administrator does."""
         if self.process is not None:
-            self.process.terminate()
-            self.process.wait(60)
+            stop(self.process)
             self.process = None
-
-    def clear(self) -> None:
-        """Stop, and take the data away."""
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _configure(self, home: Path) -> None:
         config = self.folder / "config"
@@ -176,15 +181,6 @@ class Node:
             for path in [self.folder, *self.folder.rglob("*")]:
                 shutil.chown(path, UNPRIVILEGED)
 
-    def _wait(self) -> None:
-        assert self.process is not None
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end and self.process.poll() is None:
-            if self._answers():
-                return
-            time.sleep(0.3)
-        raise AssertionError(f"Elasticsearch did not start: {(self.folder / 'out.log').read_text()[-3000:]}")
-
     def _answers(self) -> bool:
         trusting = ssl._create_unverified_context() if self.scheme == "https" else None
         try:
@@ -194,7 +190,7 @@ class Node:
         except urllib.error.HTTPError as exc:
             exc.close()
             return exc.code == 401
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
 

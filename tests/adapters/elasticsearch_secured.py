@@ -9,12 +9,11 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from tests.adapters.elasticsearch_node import Node, client_major, unavailable
-from tests.adapters.servers import PASSWORD
+from tests.adapters.servers import PASSWORD, once
 
 
 @dataclass
@@ -27,11 +26,11 @@ class Secured:
 
     def uri(self, *, user: str = "tester", password: str = PASSWORD, options: str = "") -> str:
         login = f"{user}:{quote(password, safe='')}@" if user else ""
-        options = options or f"ca_certs={self.certificate}&patience=240"
+        options = options or f"ca_certs={self.certificate}&patience=600"
         return f"elasticsearch+https://{login}127.0.0.1:{self.node.port}/?{options}"
 
 
-@cache
+@once
 def secured_node() -> Secured:
     """Start the node; it ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="qvec-certificate-"))

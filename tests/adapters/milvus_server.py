@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import atexit
+import http.client
 import os
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-from functools import cache
+import urllib.error
+import urllib.request
 from pathlib import Path
 
-import pytest
-
-from tests.adapters.servers import docker_answers, free_port
+from tests.adapters.servers import answers, docker_answers, free_port, once, started, wait_until_up
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("QVEC_TEST_CACHE", ROOT / ".cache")) / "milvus-2.3.5"
 START_SECONDS = 120
 
+# The starter's own wait for the server is three minutes long, also for one that has ended.
 RUN = """
-import sys
+import select, sys
 from milvus import MilvusServer
-server = MilvusServer()
+server = MilvusServer(wait_for_started=False)
 server.set_base_dir(sys.argv[1])
 server.config.set("proxy_port", int(sys.argv[2]))
 server.start()
-print("ready", server.listen_port, flush=True)
-sys.stdin.read()
+print(server.listen_port, server.webservice_port, flush=True)
+while server.server_proc.poll() is None and not select.select([sys.stdin], [], [], 0.2)[0]:
+    pass
 server.stop()
 """
 
@@ -43,27 +44,9 @@ initial-cluster: qvec={peer}
 """
 
 
+@once
 def milvus_uri() -> str:
-    """Start a server, or name the one that QVEC_TEST_MILVUS_URI names; it ends with this process.
-
-    There is one for all tests. What the first start failed with, every later call fails with too.
-    """
-    uri, failure = _server()
-    if failure:
-        pytest.fail(failure)
-    return uri
-
-
-@cache
-def _server() -> tuple[str, str]:
-    """The server's URI, and why there is none."""
-    try:
-        return _named_or_started(), ""
-    except (AssertionError, OSError, subprocess.SubprocessError) as exc:
-        return "", f"no Milvus server: {exc}"
-
-
-def _named_or_started() -> str:
+    """Start a server, or name the one that QVEC_TEST_MILVUS_URI names; it ends with this process."""
     named = os.environ.get("QVEC_TEST_MILVUS_URI")
     if named:
         return named
@@ -73,10 +56,11 @@ def _named_or_started() -> str:
         container = MilvusContainer().start()
         atexit.register(container.stop)
         return f"milvus://{container.get_container_host_ip()}:{container.get_exposed_port(container.port)}"
-    return _start(Path(tempfile.mkdtemp(prefix="qvec-milvus-")))
+    return started(_start)
 
 
-def _start(folder: Path) -> str:
+def _start() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="qvec-milvus-"))
     server = subprocess.Popen(
         [str(_python()), "-c", RUN, str(folder), str(free_port())],
         stdin=subprocess.PIPE,
@@ -85,17 +69,22 @@ def _start(folder: Path) -> str:
         text=True,
         cwd=folder,
         env={**os.environ, **_settings(folder)},
+        start_new_session=True,
     )
     atexit.register(_stop, server, folder)
+    assert server.stdin is not None
     assert server.stdout is not None
-    started = time.monotonic()
-    for line in server.stdout:
-        if line.startswith("ready"):
-            port = int(line.split()[1])
-            _check_up(port, folder)
-            return f"milvus://127.0.0.1:{port}"
-        assert time.monotonic() - started < START_SECONDS, "Milvus did not start in time"
-    raise AssertionError(f"Milvus ended with {server.wait()} before it was ready; its logs are under {folder}")
+    ports = server.stdout.readline().split()
+    assert len(ports) == 2, f"Milvus's starter ended with {server.wait()}"
+    port, health = map(int, ports)
+    wait_until_up(
+        server,
+        lambda: _is_well(health) and answers(port),
+        seconds=START_SECONDS,
+        logs=folder / "logs",
+        end=lambda: _stop(server, folder),
+    )
+    return f"milvus://127.0.0.1:{port}"
 
 
 def _settings(folder: Path) -> dict[str, str]:
@@ -110,14 +99,15 @@ def _settings(folder: Path) -> dict[str, str]:
     return {"ETCD_CONFIG_PATH": str(config), "PROXY_TIMETICKINTERVAL": "50"}
 
 
-def _check_up(port: int, folder: Path) -> None:
-    """The server's starter calls it ready also when it has ended."""
+def _is_well(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=10).close()
-    except OSError as exc:
-        logs = sorted((folder / "logs").glob("milvus-std*.log"))
-        log = " ".join(path.read_text(errors="replace")[-500:] for path in logs)
-        raise AssertionError(f"Milvus ended as it started ({exc}): {log}") from exc
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=3) as answer:
+            return b"OK" in answer.read()
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        return False
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def _python() -> Path:
@@ -131,13 +121,13 @@ def _python() -> Path:
 
 
 def _stop(server: subprocess.Popen[str], folder: Path) -> None:
-    if server.stdin:
-        server.stdin.close()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.close()
     try:
         server.wait(20)
     except subprocess.TimeoutExpired:
-        server.kill()
+        os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-    if server.stdout:
-        server.stdout.close()
+    server.stdout.close()
     shutil.rmtree(folder, ignore_errors=True)

@@ -36,11 +36,11 @@ def test_a_write_that_waited_while_names_were_exchanged_meets_the_new_dim(tmp_pa
     with ThreadPoolExecutor(1) as thread:
         with theirs._connections.write() as connection:
             writing = thread.submit(ours.upsert, "wide", documents, np.ones((1, 8), np.float32))
-            assert documents.read.wait(10)
+            assert documents.read.wait(100)
             wide, narrow = (schema.need(connection, name, tmp_path) for name in ("wide", "narrow"))
             schema.exchange(connection, wide, narrow)
         with pytest.raises(InvalidInputError, match=r"\(1, 8\) given; the collection takes \(n, 4\)"):
-            writing.result(10)
+            writing.result(100)
     assert [ours.count(name) for name in ("wide", "narrow")] == [0, 0]
     ours.close()
     theirs.close()

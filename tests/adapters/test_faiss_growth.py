@@ -115,7 +115,7 @@ vectors = np.random.default_rng(0).normal(size=(4000, 64)).astype(np.float32)
 for start in range(0, 4000, 1000):
     adapter.upsert("c", [Document(str(n), "x") for n in range(start, start + 1000)], vectors[start : start + 1000])
 """
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=250)
     again = open_adapter(f"faiss:{tmp_path}")
     assert again.count("c") == 4000
     again.refresh("c")

@@ -191,7 +191,7 @@ def test_two_processes_write_at_once_and_each_sees_the_other(adapter: Adapter, t
     with subprocess.Popen([sys.executable, "-c", code, f"faiss:{tmp_path}"]) as child:
         for n in range(40):
             adapter.upsert("c", [Document(f"ours {n}", "x")], np.ones((1, 4), np.float32))
-        assert child.wait(60) == 0
+        assert child.wait(250) == 0
     assert adapter.count("c") == 80
     assert len(adapter.search_dense("c", np.ones((1, 4), np.float32), k=100)[0]) == 80
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -203,7 +204,7 @@ def test_a_connection_that_was_cut_is_an_error_once_and_works_again(server: str)
     with adapter._connections.use() as connection:
         row = connection.raw.execute("SELECT pg_backend_pid()").fetchone()
     with psycopg.connect(server, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s)", row)
+        other.execute("SELECT pg_terminate_backend(%s, 60000)", row)
     with pytest.raises(BackendConnectionError):
         adapter.count("cut")
     assert adapter.count("cut") == 0
@@ -227,6 +228,21 @@ def test_a_file_where_the_folder_should_be_is_a_connection_error(tmp_path: Path)
     (tmp_path / "pgvector").write_text("not a folder")
     with pytest.raises(BackendConnectionError, match="pgvector"):
         open_adapter(embedded_uri("pgvector", tmp_path))
+
+
+@pytest.mark.slow
+def test_an_embedded_server_that_is_long_in_recovery_is_waited_for(tmp_path: Path) -> None:
+    program = "import sys, qvec; print(qvec.connect(sys.argv[1]).collections())"
+    command = [sys.executable, "-c", program, embedded_uri("pgvector", tmp_path).reveal()]
+    subprocess.run(command, capture_output=True, check=True)
+    [settings] = tmp_path.rglob("postgresql.auto.conf")
+    with settings.open("a") as file:
+        file.write("restore_command = 'test -e met || (touch met && sleep 15); false'\n")
+    (settings.parent / "recovery.signal").touch()
+    shutil.chown(settings.parent / "recovery.signal", settings.owner())
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (settings.parent / "met").exists()
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_two_processes_share_one_embedded_folder(adapter: Adapter, folder: Path) -> None:

@@ -110,7 +110,7 @@ def process(workplace: Path, environment: dict[str, str]) -> Callable[..., subpr
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "qvec", *map(str, arguments)]
         return subprocess.run(
-            command, cwd=workplace, env=environment, capture_output=True, encoding="utf-8", timeout=60
+            command, cwd=workplace, env=environment, capture_output=True, encoding="utf-8", timeout=200
         )
 
     return run

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 
 def test_index_then_search_in_processes_of_their_own(process, project):
@@ -42,9 +41,11 @@ def test_ctrl_c_leaves_with_130(workplace, environment):
     command = [sys.executable, "-m", "qvec", "index", "-", "--collection", "notes"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as running:
-        time.sleep(2)
+        # More than a pipe holds: once it is written, the program is past its imports and reads.
+        running.stdin.write((json.dumps({"id": "a", "text": "words " * 100}) + "\n") * 1000)
+        running.stdin.flush()
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
+        _, errors = running.communicate(timeout=200)
     assert running.returncode == 130
     assert "Traceback" not in errors
 

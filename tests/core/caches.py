@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from qvec.embedders.hashing import HashingEmbedder
 from qvec.embedders.instructions import QWEN3_QUERY, Prompts, with_default
+from tests.adapters.servers import answers, free_port, started, stop, wait_until_up
 from tests.conftest import required
 
 
@@ -56,23 +55,22 @@ def redis_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         if required("redis"):
             pytest.fail(reason)
         pytest.skip(reason)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    limits = ["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--requirepass", "sesame"]
-    server = subprocess.Popen([program, *options, *limits], stdout=subprocess.DEVNULL)
+    port, server = started(lambda: _start_redis(program, folder))
     try:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as caller:
-                if caller.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.02)
         yield f"redis://:sesame@127.0.0.1:{port}/0", server
     finally:
-        server.terminate()
-        server.wait()
+        stop(server)
+
+
+def _start_redis(program: str, folder: Path) -> tuple[int, subprocess.Popen[bytes]]:
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    limits = ["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--requirepass", "sesame"]
+    logs = folder / "redis.log"
+    with logs.open("wb") as log:
+        server = subprocess.Popen([program, *options, *limits], stdout=log, stderr=log)
+    wait_until_up(server, lambda: answers(port), seconds=60, logs=logs, end=lambda: stop(server))
+    return port, server
 
 
 WRITER = """
@@ -97,7 +95,7 @@ def write_in_processes(where: str, count: int = 4) -> list[tuple[int, int]]:
         subprocess.Popen([sys.executable, "-c", WRITER, where, str(seed)], stdout=-1, stderr=-1, text=True)
         for seed in range(count)
     ]
-    ended = [process.communicate(timeout=120) for process in running]
+    ended = [process.communicate(timeout=250) for process in running]
     assert [(process.returncode, errors) for process, (_, errors) in zip(running, ended, strict=True)] == [
         (0, "")
     ] * count

@@ -135,7 +135,7 @@ class Endpoint(LocalServer):
         if self.take("errors"):
             raise Refusal(500, "the backend fell over")
         if self.take("slow"):
-            time.sleep(faults.slow_seconds)
+            self.ended.wait(faults.slow_seconds)
         if faults.status is not None:
             raise Refusal(faults.status, "no")
         if body.get("model") != MODEL:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 
@@ -176,11 +176,20 @@ class PassportIgnored(MemoryAdapter):
 
 
 class PassportComparedTooEarly(MemoryAdapter):
-    """Compares what has the name, and writes to what has it then."""
+    """Compares what has the name, and writes to what has it then: after the next exchange, if one comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exchanged = Event()
+
+    def exchange(self, one: str, other: str) -> None:
+        super().exchange(one, other)
+        self.exchanged.set()
 
     def upsert(self, name: str, documents: Sequence[Document], vectors: Vectors, *, passport=None) -> None:
         check_held(self.describe_collection(name), passport)
-        time.sleep(0.001)
+        self.exchanged.clear()
+        self.exchanged.wait(0.1)
         super().upsert(name, documents, vectors)
 
 

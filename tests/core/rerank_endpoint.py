@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +81,7 @@ class RerankEndpoint(LocalServer):
         if any(faults.refuses_text is not None and faults.refuses_text in text for text in texts):
             return 400, {"message": "this document cannot be taken"}
         if texts != ["qvec"]:
-            time.sleep(faults.slow_seconds)
+            self.ended.wait(faults.slow_seconds)
         named = "score" if faults.form == "tei" else "relevance_score"
         items = [
             {

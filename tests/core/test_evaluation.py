@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qvec.database import Database
+from qvec.database import Database, connect
 from qvec.errors import ConfigError, InvalidInputError, MissingDriverError
 from qvec.evaluation.grid import evaluate, evaluate_collection
 from qvec.evaluation.plot import check_picture, draw
@@ -134,6 +134,16 @@ def test_each_combination_is_a_row_and_nothing_is_left_behind(beir, backend, emb
     assert lexical["recall@1"] == 0.75
     with pytest.raises(InvalidInputError, match="numbers from 1"):
         list(evaluate(read_set(beir), models=["hashing"], ks=[0]))
+
+
+def test_a_row_shows_no_password(beir):
+    with connect("memory://", model="hashing") as database:
+        collection = database.collection("c")
+        collection.index(read_set(beir).corpus())
+        [row] = evaluate_collection(
+            collection, read_set(beir), backend="postgresql://me:hunter2@host/db", modes=["dense"]
+        )
+    assert row.backend == "postgresql://me:***@host/db"
 
 
 def test_nothing_is_left_behind_after_an_error(beir, database: Database):

@@ -169,15 +169,16 @@ def test_the_template_goes_around_the_texts_where_the_name_asks_for_it(reach):
         reach()[0].score(QUERY, TEXTS, instruction="code_search")
 
 
-@pytest.mark.parametrize("trouble", [{"slow_seconds": 5.0}, {"errors": 99}], ids=str)
+@pytest.mark.parametrize("trouble", [{"slow_seconds": 600.0}, {"errors": 99}], ids=str)
 def test_when_time_is_up_what_is_left_has_no_score_and_nobody_waits_longer(reach, trouble):
-    patient = {"retries": Retries(tries=50, first_wait=0.05, longest_wait=0.05), "batch_texts": 2}
+    """Both the server and the pause after its error take minutes."""
+    patient = {"retries": Retries(tries=50, first_wait=600, longest_wait=600), "batch_texts": 2}
     reranker, endpoint = reach(arguments=patient)
     for name, value in trouble.items():
         setattr(endpoint.faults, name, value)
     started = time.monotonic()
     found = reranker.score(QUERY, TEXTS, seconds=0.3)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60
     assert [(each.score, each.note) for each in found] == [(None, OUT_OF_TIME)] * len(TEXTS)
     (endpoint.faults.slow_seconds, endpoint.faults.errors) = (0.0, 0)
     assert None not in [each.score for each in reranker.score(QUERY, TEXTS, seconds=60)]

@@ -72,7 +72,7 @@ def _run(command: list[str], folder: Path, *path: Path) -> str:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=550,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qvec.errors import ConfigError
-from qvec.uri import URI
+from qvec.uri import URI, without_secrets
 
 SECRETS = [
     "postgresql://me:hunter2@host:5432/db",
@@ -111,3 +111,13 @@ def test_what_is_revealed_reads_back_as_the_same(scheme, variant, user, password
 def test_a_path_keeps_being_relative_or_absolute(path: str):
     uri = URI("faiss", path=path)
     assert URI.parse(uri.reveal()) == uri
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_a_place_is_shown_without_its_secret(text: str):
+    assert "hunter2" not in without_secrets(text)
+
+
+@pytest.mark.parametrize("text", ["memory", "my profile", "faiss:a b", "milvus:/tmp/读.db", "postgresql://me@host/db"])
+def test_a_place_without_secret_is_shown_as_it_is(text: str):
+    assert without_secrets(text) == text

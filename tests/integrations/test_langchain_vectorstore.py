@@ -19,6 +19,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
 
 from qvec.integrations.langchain import QvecEmbeddings, QvecRetriever, QvecVectorStore
+from qvec.types import IndexSpec
 
 TEXTS = ["read a csv file", "write a csv file", "open a socket", "读取文件的内容"]
 METADATAS = [{"n": 1, "kind": "file"}, {"n": 2, "kind": "file"}, {"n": 3, "kind": "net"}, {"n": 4}]
@@ -121,20 +122,29 @@ def test_a_retriever_takes_a_filter_and_a_mode(shelf):
     assert ids(retriever.invoke("socket", mode="lexical", filter="n = 3")) == ["socket"]
 
 
-def test_langchains_index_adds_skips_and_cleans_up(database):
+@pytest.mark.parametrize(
+    ("cleanup", "kept"),
+    [
+        (None, {"a one", "a two", "a three", "b four"}),
+        ("incremental", {"a one", "a three", "b four"}),
+        ("scoped_full", {"a one", "a three", "b four"}),
+        ("full", {"a one", "a three"}),
+    ],
+)
+def test_langchains_index_adds_skips_and_cleans_up(database, cleanup, kept):
     shelf = QvecVectorStore.connect(database, embedding=HashingEmbedder(dim=64))
     records = InMemoryRecordManager("test")
     records.create_schema()
 
     def run(texts: list[str]) -> dict[str, int]:
         documents = [Document(page_content=text, metadata={"source": text[0]}) for text in texts]
-        return dict(index(documents, records, shelf, cleanup="full", source_id_key="source", key_encoder="sha256"))
+        return dict(index(documents, records, shelf, cleanup=cleanup, source_id_key="source", key_encoder="sha256"))
 
-    assert run(["a one", "b two"])["num_added"] == 2
-    assert run(["a one", "b two"])["num_skipped"] == 2
-    found = run(["a one", "b three"])
-    assert (found["num_added"], found["num_deleted"]) == (1, 1)
-    assert {document.page_content for document in shelf.similarity_search("two", k=5)} == {"a one", "b three"}
+    assert run(["a one", "a two", "b four"])["num_added"] == 3
+    assert run(["a one", "a two", "b four"])["num_skipped"] == 3
+    found = run(["a one", "a three"])
+    assert (found["num_added"], found["num_skipped"], found["num_deleted"]) == (1, 1, 4 - len(kept))
+    assert {document.page_content for document in shelf.similarity_search("two", k=9)} == kept
 
 
 def test_langchains_index_works_from_async_code_too(database):
@@ -234,3 +244,18 @@ def test_a_long_document_is_kept_in_parts_and_read_whole():
     small.delete(["long"])
     assert small.collection.count() == 0
     small.close()
+
+
+def test_a_broader_search_of_a_coarse_graph_finds_nearer_texts(tmp_path):
+    pytest.importorskip("faiss")
+    coarse = IndexSpec(kind="hnsw", m=4, ef_construction=8)
+    store = QvecVectorStore.connect(
+        f"faiss:{tmp_path}/store", embedding=DeterministicFakeEmbedding(size=64), index=coarse, ef=1
+    )
+    store.add_texts([f"text {number}" for number in range(1000)])
+    broad = QvecVectorStore(store.collection, ef=1000)
+    narrow, best = (
+        sum(score for _, score in each.similarity_search_with_score("a question", k=10)) for each in (store, broad)
+    )
+    store.close()
+    assert best > narrow + 0.01

@@ -12,10 +12,16 @@ from qvec.filters import matches
 pytest.importorskip("llama_index.core")
 
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
-from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+    VectorStoreQuery,
+)
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
-from qvec.integrations.llamaindex import from_llamaindex
+from qvec.integrations.llamaindex import QvecVectorStore, from_llamaindex
 from qvec.integrations.llamaindex.nodes import to_record
 
 METADATA = {
@@ -72,6 +78,20 @@ def test_each_operator_and_condition_agrees_with_llamaindex(condition, first):
         parts = [leaf(*first), *([leaf(*second)] if second else [])]
         filters = MetadataFilters(filters=parts, condition=condition)
         assert found_here(filters) == found_there(filters), (first, second)
+
+
+def test_every_database_takes_them_to_mean_the_same(database):
+    shelf = QvecVectorStore.connect(database)
+    nodes = [node(name, metadata) for name, metadata in METADATA.items()]
+    for at, each in enumerate(nodes):
+        each.embedding = [1.0, float(at)]
+    shelf.add(nodes)
+    for condition in FilterCondition:
+        for at, case in enumerate(LEAVES):
+            parts = [leaf(*case), leaf(*LEAVES[at - 1])]
+            filters = MetadataFilters(filters=parts, condition=condition)
+            found = shelf.query(VectorStoreQuery([1.0, 1.0], similarity_top_k=9, filters=filters))
+            assert set(found.ids) == found_there(filters), (condition, case)
 
 
 def test_filters_are_nested():

@@ -16,7 +16,16 @@ pytest.importorskip("llama_index.core")
 from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import ImageDocument, ImageNode, IndexNode, MediaResource, Node, TextNode
+from llama_index.core.schema import (
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    Node,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores.types import (
     ExactMatchFilter,
@@ -210,6 +219,12 @@ def test_what_cannot_be_asked_or_kept_is_an_error(small, model):
     for wrong in ([vector_node("b", [1.0])], [vector_node("b", [1.0, 2.0]), vector_node("c", [1.0])], [TextNode()]):
         with pytest.raises(InvalidInputError):
             small.add(wrong)
+    strange = TextNode(id_="b", text="b", embedding=[1.0, 0.0], metadata={"f": object()})
+    near = TextNode(id_="c", text="c", embedding=[1.0, 0.0])
+    near.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id="d", metadata={"f": object()})
+    for node in (strange, near):
+        with pytest.raises(InvalidInputError, match="metadata"):
+            small.add([node])
     with pytest.raises(InvalidInputError, match="shape"):
         small.query(VectorStoreQuery([1.0, 0.0, 0.0]))
     with pytest.raises(InvalidInputError, match="embedding"):

@@ -19,7 +19,7 @@ from tests.migrate.editing import Editing
 
 pytest.importorskip("pymilvus")
 
-SERVER = pytest.param("server", marks=[pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(600)])
+SERVER = pytest.param("server", marks=[pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(900)])
 KEYS = ["number", "text"]
 
 

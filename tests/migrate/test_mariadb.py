@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import qvec
 from qvec.migrate import CopyJob, CopyProgress, FieldMap, copy, plan
 from qvec.registry import embedded_uri
+from tests.adapters.servers import answers, stop, wait_until_up
 
 pytestmark = pytest.mark.server
 ROWS = 2500
@@ -43,19 +43,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             [daemon, *own, *small, f"--socket={where / 's'}", f"--pid-file={where / 'pid'}"], stdout=log, stderr=log
         )
     try:
+        wait_until_up(server, lambda: answers(where / "s"), seconds=120, logs=where / "log", end=lambda: stop(server))
         fill(where / "s")
         yield where
     finally:
-        server.terminate()
-        server.wait(30)
+        stop(server)
 
 
 def fill(socket: Path) -> None:
     import pymysql
 
-    deadline = time.monotonic() + 60
-    while not socket.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
     db = pymysql.connect(unix_socket=str(socket), user="root", autocommit=True)
     with db, db.cursor() as cursor:
         cursor.execute("CREATE DATABASE shop CHARACTER SET utf8mb4")

@@ -23,15 +23,15 @@ from tests.migrate.test_sync import SHOP, rows_of, texts_and_vectors_agree
 
 __all__ = ["db"]
 STOPPED = "qvec: stops after this batch; once more stops at once\n\nqvec: interrupted\n"
-# The model is slow here, so that a signal meets a batch under way.
+# The model waits here to be told, so that a signal meets a batch under way.
 SLOW = """
-import sys, time
+import sys
 from qvec.embedders.hashing import HashingEmbedder
 embed = HashingEmbedder.encode_document
 
 def slowly(self, texts):
     print("batch", len(texts), flush=True)
-    time.sleep(0.3)
+    sys.stdin.readline()
     return embed(self, texts)
 
 HashingEmbedder.encode_document = slowly
@@ -40,9 +40,10 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+def start(*arguments: str, folder: Path, stdin: int = subprocess.PIPE) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", SLOW, "migrate", *arguments],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -53,14 +54,24 @@ def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
 
 def stopped_at(child: subprocess.Popen[str], batches: int, number: int) -> tuple[int, str]:
     """Send the signal while a batch is embedded; return exit code and stderr."""
+    assert child.stdin is not None
     assert child.stdout is not None
+    assert child.stderr is not None
     for line in child.stdout:
         batches -= line.startswith("batch")
         if not batches:
             break
+        if line.startswith("batch"):
+            child.stdin.write("\n")
+            child.stdin.flush()
     child.send_signal(number)
-    _, told = child.communicate(timeout=60)
-    return child.returncode, told
+    heard = [child.stderr.readline()]
+    while heard[-1] and "stops after" not in heard[-1]:
+        heard.append(child.stderr.readline())
+    _, told = child.communicate(timeout=200)
+    # How far it is, it tells at most every so many seconds.
+    lines = [*heard, *told.splitlines(keepends=True)]
+    return child.returncode, "".join(line for line in lines if " rows  " not in line)
 
 
 def test_an_attach_stops_after_the_batch(server: str, db: psycopg.Connection, tmp_path: Path) -> None:
@@ -104,14 +115,16 @@ def test_a_daemon_ends_with_the_batch_and_without_an_error(
 def test_a_daemon_follows_until_it_is_stopped(server: str, db: psycopg.Connection, tmp_path: Path) -> None:
     make(db, rows=10)
     attach(job(server, triggers=True))
-    with start("sync", server, "shop", "--follow", "--every", "0.2", folder=tmp_path) as child:
+    arguments = ("sync", server, "shop", "--follow", "--every", "0.2")
+    with start(*arguments, folder=tmp_path, stdin=subprocess.DEVNULL) as child:
         for round in range(3):
             db.execute(f"UPDATE {SHOP} SET body = 'round {round}'")
-            deadline = time.monotonic() + 30
-            while not texts_agree(server, db) and time.monotonic() < deadline:
+            deadline = time.monotonic() + 80
+            while not texts_agree(server, db):
+                assert time.monotonic() < deadline
                 time.sleep(0.1)
         child.send_signal(signal.SIGTERM)
-        _, told = child.communicate(timeout=30)
+        _, told = child.communicate(timeout=200)
     assert (child.returncode, told.count("failed")) == (0, 0)
     assert texts_and_vectors_agree(server, rows_of(db))
 

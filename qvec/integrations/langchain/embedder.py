@@ -72,7 +72,7 @@ class LangChainEmbedder(Embedder):
             raise EmbeddingError(f"{self.model_id}: {exc}") from exc
         if len(rows) != count:
             raise EmbeddingError(f"{self.model_id} made {len(rows)} vectors of {count} texts")
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
         return np.asarray(rows / np.where(lengths == 0, 1, lengths), np.float32)
 
 

@@ -36,17 +36,21 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
     searched with the text.
     """
 
-    def __init__(self, collection: Collection, *, mode: Mode = "dense", instruction: str | None = None) -> None:
+    def __init__(
+        self, collection: Collection, *, mode: Mode = "dense", instruction: str | None = None, ef: int | None = None
+    ) -> None:
         """Take a collection.
 
         Args:
             collection: of a database that stays the caller's to close.
             mode: of searches that do not name one: ``"dense"``, ``"lexical"`` or ``"hybrid"``.
             instruction: for queries, a preset's name or a sentence; None takes the model's default.
+            ef: breadth of an approximate index; None takes what ``qvec tune`` chose, else the adapter's default.
         """
         self.collection = collection
         self.mode = mode
         self.instruction = instruction
+        self.ef = ef
         self._close: Callable[[], None] = lambda: None
 
     @classmethod
@@ -59,6 +63,7 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
         mode: Mode = "dense",
         metric: Metric = Metric.COSINE,
         index: IndexSpec | None = None,
+        ef: int | None = None,
     ) -> Self:
         """Open a collection.
 
@@ -70,6 +75,7 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
             mode: of searches that do not name one.
             metric: of a new collection.
             index: of a new collection.
+            ef: breadth of an approximate index, as in the constructor.
 
         Raises:
             ConfigError: the database cannot be told from its name.
@@ -78,7 +84,7 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
         embedder = None if embedding is None else as_embedder(embedding)
         instruction = embedding.instruction if isinstance(embedding, QvecEmbeddings) else None
         held, close = open_collection(database, collection, embedder=embedder, metric=metric, index=index)
-        made = cls(held, mode=mode, instruction=instruction)
+        made = cls(held, mode=mode, instruction=instruction, ef=ef)
         made._close = close
         return made
 
@@ -300,7 +306,7 @@ class QvecVectorStore(VectorStore):  # type: ignore[misc]  # the base is Any to 
         instruction = None if vector is not None else self.instruction
         try:
             return self.collection.search(
-                query, k=k, mode=mode or self.mode, where=where, instruction=instruction, vector=vector
+                query, k=k, mode=mode or self.mode, where=where, instruction=instruction, vector=vector, ef=self.ef
             )
         except CollectionNotFoundError:
             return []

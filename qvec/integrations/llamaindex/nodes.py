@@ -17,8 +17,10 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
+from pydantic_core import PydanticSerializationError
 
 from qvec import types
+from qvec.errors import InvalidInputError
 from qvec.integrations.metadata import NOTES, notes_of, pack, unpack
 
 ID = f"{NOTES}.id"
@@ -31,16 +33,20 @@ EMPTY = f"{NOTES}.empty"
 _KINDS: dict[str, Any] = {
     kind.class_name(): kind for kind in (TextNode, ImageNode, IndexNode, Node, Document, ImageDocument)
 }
-_OWN = ("id_", "embedding", "metadata", "text", "class_name")
+_OWN = {"id_", "embedding", "metadata", "text"}
 
 
 def to_record(node: BaseNode) -> types.Document:
     """Write a node as a record.
 
     Raises:
-        InvalidInputError: its metadata holds what cannot be kept.
+        InvalidInputError: its metadata, or that of a node to which it is related, holds what cannot be kept.
     """
-    form = {key: value for key, value in node.model_dump(mode="json").items() if key not in _OWN}
+    try:
+        form = node.model_dump(mode="json", exclude=_OWN)
+    except PydanticSerializationError as exc:
+        raise InvalidInputError(f"node {node.node_id!r} cannot be kept, nor what its metadata holds: {exc}") from exc
+    form.pop("class_name", None)
     if isinstance(form.get("text_resource"), dict):
         form["text_resource"]["text"] = None
     notes: dict[str, types.Value] = {
