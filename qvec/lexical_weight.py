@@ -37,7 +37,7 @@ class QueryKind(StrEnum):
     OTHER = "other"
 
 
-_CHINESE = Evidence(base=7.5, points=1.2, drop=65.0)
+_CHINESE = Evidence(base=2.4, lead=1.44, points=2.24, drop=36.9)
 _ENGLISH = Evidence(base=7.6, lead=16.9, drop=58.5)
 EVIDENCE: dict[QueryKind, Evidence] = {
     QueryKind.CHINESE: _CHINESE,

@@ -14,6 +14,7 @@ from functools import cache
 from importlib import resources
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+")
+_OTHER_LANGUAGE = re.compile(r"[\u3040-\u30ff\uac00-\ud7af]")
 _FILE = "zh_en.tsv"
 
 
@@ -24,8 +25,11 @@ def english_words(query: str) -> list[str]:
         query: as typed; what is not Chinese is passed over.
 
     Returns:
-        Lower-case words in the order of the query, each once; none for a query without Chinese words that are known.
+        Lower-case words in the order of the query, each once; none for a query without Chinese words that are known, or
+        with kana or hangul: the characters that Japanese and Korean share with Chinese mean other things there.
     """
+    if _OTHER_LANGUAGE.search(query):
+        return []
     known = _words()
     found = (word for run in _HAN.findall(query) for part in _cut(run, known) for word in known[part])
     return list(dict.fromkeys(found))
