@@ -24,7 +24,7 @@ def test_chinese_words_have_their_english_ones_in_order_and_once(query: str, wor
     assert len(found) == len(set(found)) <= 2 * len(query)
 
 
-NOT_CHINESE = ["parse command line arguments", "ファイル", "파일을 읽다", "文字列を読む", "的", "龘靐", "\U0001f600", "", "1 2"]
+NOT_CHINESE = ["parse command line arguments", "ファイル", "파일을 읽다", "文字列を読む", "的", "龘靐", "", "1 2"]
 
 
 @pytest.mark.parametrize("query", NOT_CHINESE)
