@@ -84,7 +84,7 @@ class Adapter(Protocol):
 
         Raises:
             PassportMismatchError: the collection has another passport, or another took its place during the call;
-                nothing is written into that one.
+                nothing is written into that one, though the one that was meant may have got it.
             InvalidInputError: duplicate ids, a wrong shape, NaN, a text the database cannot hold.
             PartialWriteError: some documents were not written; it names them.
         """

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_batch, check_existing, check_held, check_k, check_spec, check_vectors, exchanged
+from qvec.checks import check_batch, check_existing, check_held, check_k, check_spec, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, QvecError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
@@ -173,8 +173,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
     ) -> None:
         """Write documents in calls of at most 32 MB; all are checked before the first is written."""
         with self._turns:
-            shape = self._known(name)
-            check_held(shape.spec, passport)
+            check_held((shape := self._known(name)).spec, passport)
             checked = check_batch(documents, vectors, shape.spec.dim)
             if not documents:
                 return
@@ -185,15 +184,16 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
             self._connection.wrote(name, sources)
             try:
                 with self._totals.changing(name, ids, sources, sum(row.get("length", 0) for row in rows)):
-                    write(self._connection, name, shape, documents, rows, self._second)
-            except MovedError as exc:
-                self._shapes.pop(name, None)
-                now = self._look_up(name)
-                if passport is not None:
-                    raise exchanged(name, passport, now.spec.passport) from exc
-                if now == shape:
+                    # By its own name: 2.3 looks an alias up twice a call, and errs when it moves between.
+                    write(self._connection, shape.own, shape, documents, rows, self._second)
+            except (MovedError, CollectionNotFoundError):
+                if self._look_up(name) == shape:
                     raise
-                self.upsert(name, documents, vectors)
+            else:
+                if not shape.partition or self._look_up(name) == shape:
+                    return
+            self._shapes.pop(name, None)
+            self.upsert(name, documents, vectors, passport=passport)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete records by id."""

@@ -65,7 +65,8 @@ def mapped(place: str) -> Iterator[None]:
 
 def _ours(exc: Exception) -> type[QvecError]:
     code = getattr(exc, "code", None)
-    if code in _NOT_FOUND:
+    # An upsert of a 2.3 server has no code for it.
+    if code in _NOT_FOUND or str(getattr(exc, "message", "")).startswith("collection not found"):
         return CollectionNotFoundError
     if code == _NO_PARTITION:
         return MovedError

@@ -52,11 +52,13 @@ class Shape:
         keywords: how its tokens are held.
         partition: that all its records are in, named after the passport: a server refuses a write that meets another
             collection under the name. Empty where there is none, as on Lite.
+        own: the name that Milvus has for it, which an exchange does not change; empty while it is being made.
     """
 
     spec: CollectionSpec
     keywords: KeywordForm
     partition: str = ""
+    own: str = ""
 
 
 def create(connection: Connection, client: Any, spec: CollectionSpec) -> None:
@@ -249,7 +251,7 @@ def read(described: Mapping[str, Any]) -> Shape | None:
     if not text:
         return None
     form = json.loads(text)
-    return Shape(spec_from_form(form), form["keywords"], form.get("partition", ""))
+    return Shape(spec_from_form(form), form["keywords"], form.get("partition", ""), str(described["collection_name"]))
 
 
 def matrix(page: Sequence[Mapping[str, Any]]) -> Vectors:
