@@ -21,6 +21,9 @@ K1 = 1.2
 B = 0.75
 
 _CJK = "\u3005\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+KANA_HANGUL = re.compile(r"[\u3040-\u30ff\uac00-\ud7af]")
+"""What Japanese and Korean have and Chinese has not."""
+
 _RUN = re.compile(rf"[{_CJK}]+|[^\W{_CJK}]+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")

@@ -20,11 +20,11 @@ from enum import StrEnum
 
 from qvec.evidence import Evidence
 from qvec.fusion import FusionSpec
+from qvec.lexical import KANA_HANGUL
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _ASCII_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]_[A-Za-z0-9]|[a-z][A-Z]|[A-Za-z]\.[A-Za-z]|`|\w\(|(?<!\w)--?\w")
-_KANA_HANGUL = re.compile(r"[\u3040-\u30ff\uac00-\ud7af]")
 
 
 class QueryKind(StrEnum):
@@ -69,7 +69,7 @@ def query_kind(query: str) -> QueryKind:
     """Sort a query by its script and by whether it holds an identifier."""
     letters = [c for c in query if c.isalpha()]
     foreign = [c for c in letters if not c.isascii() and not _HAN.match(c)]
-    if not letters or _KANA_HANGUL.search(query) or 4 * len(foreign) > len(letters):
+    if not letters or KANA_HANGUL.search(query) or 4 * len(foreign) > len(letters):
         return QueryKind.OTHER
     if _HAN.search(query):
         return QueryKind.MIXED if _ASCII_WORD.search(query) else QueryKind.CHINESE

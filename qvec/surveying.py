@@ -5,8 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from random import Random
 from typing import Literal, Protocol, runtime_checkable
+
+from qvec.sampling import reservoir
 
 Row = dict[str, object]
 Bits = Literal[32, 16, 8, 1]
@@ -54,16 +57,7 @@ class SupportsSurvey(Protocol):
 
     def sample_index(self, index: str, *, size: int, chance: Random) -> list[Row]:
         """Choose documents by chance; this one walks all of them."""
-        kept: list[Row] = []
-        read = 0
-        for rows in self.read_index(index, size=1000):
-            for row in rows:
-                read += 1
-                if len(kept) < size:
-                    kept.append(row)
-                elif (place := chance.randrange(read)) < size:
-                    kept[place] = row
-        return kept
+        return reservoir(chain.from_iterable(self.read_index(index, size=1000)), size, chance)
 
     @abstractmethod
     def index_bytes(self, rows: int, dim: int, bits: Bits) -> int | None:

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 
+from qvec.lexical import KANA_HANGUL
+
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+")
-_OTHER_LANGUAGE = re.compile(r"[\u3040-\u30ff\uac00-\ud7af]")
 _FILE = "zh_en.tsv"
 
 
@@ -28,7 +29,7 @@ def english_words(query: str) -> list[str]:
         Lower-case words in the order of the query, each once; none for a query without Chinese words that are known, or
         with kana or hangul: the characters that Japanese and Korean share with Chinese mean other things there.
     """
-    if _OTHER_LANGUAGE.search(query):
+    if KANA_HANGUL.search(query):
         return []
     known = _words()
     found = (word for run in _HAN.findall(query) for part in _cut(run, known) for word in known[part])
@@ -42,7 +43,7 @@ def with_english(query: str) -> str:
 
 def _cut(run: str, known: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     """Cut Chinese characters into known words so that the fewest are left over, then into the fewest words."""
-    longest = max(map(len, known))
+    longest = _longest()
     best: list[tuple[int, int, int]] = [(0, 0, 0)]
     for end in range(1, len(run) + 1):
         left, words, _ = best[end - 1]
@@ -66,3 +67,8 @@ def _cut(run: str, known: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
 def _words() -> Mapping[str, tuple[str, ...]]:
     lines = resources.files("qvec").joinpath(_FILE).read_text(encoding="utf-8").splitlines()
     return {chinese: tuple(english.split()) for chinese, _, english in (line.partition("\t") for line in lines)}
+
+
+@cache
+def _longest() -> int:
+    return max(map(len, _words()))

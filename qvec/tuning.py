@@ -12,6 +12,7 @@ import numpy as np
 from qvec.adapter import Adapter
 from qvec.collection import Collection
 from qvec.errors import InvalidInputError
+from qvec.sampling import reservoir
 from qvec.types import CollectionSpec, Hit, Metric, Vectors
 
 HNSW_VALUES = (16, 32, 64, 128, 256, 512)
@@ -181,22 +182,11 @@ def _scores(queries: Vectors, vectors: Vectors, metric: Metric) -> Vectors:
 
 
 def _sampled(adapter: Adapter, name: str, sample: int, seed: int) -> list[str]:
-    """Take the first words of some documents, every one as likely as another (reservoir sampling, Vitter 1985)."""
-    dice = random.Random(seed)
-    kept: list[str] = []
-    seen = 0
-    for batch in adapter.scan(name):
-        for document in sorted(batch.documents, key=lambda each: each.id):
-            words = document.searchable_text.split()
-            if not words:
-                continue
-            seen += 1
-            query = " ".join(words[:_WORDS])[:_CHARACTERS]
-            if len(kept) < sample:
-                kept.append(query)
-            elif (place := dice.randrange(seen)) < sample:
-                kept[place] = query
-    return kept
+    """Take the first words of some documents, every one as likely as another."""
+    documents = (each for batch in adapter.scan(name) for each in sorted(batch.documents, key=lambda each: each.id))
+    texts = (document.searchable_text.split() for document in documents)
+    queries = (" ".join(words[:_WORDS])[:_CHARACTERS] for words in texts if words)
+    return reservoir(queries, sample, random.Random(seed))
 
 
 def _values(spec: CollectionSpec, k: int) -> Sequence[int]:

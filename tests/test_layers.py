@@ -21,6 +21,7 @@ LEVELS = {
         "lexical",
         "lexical_weight",
         "translation",
+        "sampling",
         "checks",
         "documents",
         "specs",

@@ -60,7 +60,7 @@ class Hold:
         Raises:
             MigrationError: that is so; the other one goes on.
         """
-        if self._is_lost or _read(self._attaching.attach_holder(self._index)).get("token") != self._token:
+        if self._is_lost or not self._is_noted():
             self._is_lost = True
             raise self._refusal()
 
@@ -70,7 +70,7 @@ class Hold:
         if self._thread.ident is not None:
             self._thread.join()
         try:
-            if not self._is_lost and _read(self._attaching.attach_holder(self._index)).get("token") == self._token:
+            if not self._is_lost and self._is_noted():
                 self._attaching.hold_attach(self._index, "")
         except QvecError:
             # The database is gone, or the index is: a note that stands still holds nobody up for long.
@@ -79,7 +79,7 @@ class Hold:
     def _go_on(self) -> None:
         while not self._ended.wait(_BEAT):
             try:
-                if _read(self._attaching.attach_holder(self._index)).get("token") != self._token:
+                if not self._is_noted():
                     self._is_lost = True
                     return
                 self._note()
@@ -91,6 +91,9 @@ class Hold:
         self._beats += 1
         note = {"host": socket.gethostname(), "process": os.getpid(), "token": self._token, "beat": self._beats}
         self._attaching.hold_attach(self._index, json.dumps(note))
+
+    def _is_noted(self) -> bool:
+        return _read(self._attaching.attach_holder(self._index)).get("token") == self._token
 
     def _is_changing(self, held: str) -> bool:
         deadline = time.monotonic() + _STILL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from qvec.documents import split_document
@@ -16,6 +16,7 @@ from qvec.migrate.source import Facts, Sampled, Source
 from qvec.migrate.storage import MAX_HALFVEC_DIM, MAX_VECTOR_DIM, Storage, storage
 from qvec.migrate.writing import Preparer
 from qvec.registry import DEFAULT_MODEL, load_embedder
+from qvec.sampling import reservoir
 from qvec.types import Document
 
 _SMALLEST_DIM = 32
@@ -167,17 +168,18 @@ def _read(source: Source, size: int, chance: random.Random) -> tuple[list[Docume
                 continue
         bad = len(rows) - len(documents)
         return documents, total, round(bad / max(len(rows), 1) * total)
-    kept: list[Document] = []
     read = bad = 0
-    for record in source.records():
-        read += 1
-        if record.document is None:
-            bad += 1
-        elif len(kept) < size:
-            kept.append(record.document)
-        elif (place := chance.randrange(read - bad)) < size:
-            kept[place] = record.document
-    return kept, read, bad
+
+    def good() -> Iterator[Document]:
+        nonlocal read, bad
+        for record in source.records():
+            read += 1
+            if record.document is None:
+                bad += 1
+            else:
+                yield record.document
+
+    return reservoir(good(), size, chance), read, bad
 
 
 def _seconds_per_token(embedder: Embedder, texts: Sequence[str], counts: Sequence[int], seconds: float) -> float:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
@@ -117,17 +118,23 @@ def write_pgvectorstore(uri: str, name: str, documents: Sequence[Document]) -> N
         engine._run_as_sync(engine.close())
 
 
-def write_llamaindex(uri: str, name: str, documents: Sequence[Document]) -> None:
+def llamaindex_store(uri: str, name: str, **options: object) -> Any:
     _framework("llama_index.vector_stores.postgres")
-    from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
     from llama_index.vector_stores.postgres import PGVectorStore
 
-    store = PGVectorStore(
+    return PGVectorStore(
         connection_string=uri.replace("postgresql://", "postgresql+psycopg2://"),
         async_connection_string=uri.replace("postgresql://", "postgresql+asyncpg://"),
         table_name=name,
         embed_dim=DIM,
+        **options,
     )
+
+
+def write_llamaindex(uri: str, name: str, documents: Sequence[Document]) -> None:
+    store = llamaindex_store(uri, name)
+    from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+
     vectors = model().encode_document([document.text for document in documents])
     store.add(
         [

@@ -7,11 +7,11 @@ import pytest
 from qvec.database import connect
 from qvec.layouts import FieldMap
 from tests.integrations.test_foreign import (
-    DIM,
     DOCUMENTS,
     _embeddings,
     _fields,
     _framework,
+    llamaindex_store,
     milvus,
     milvus_place,
     model,
@@ -61,18 +61,10 @@ def test_a_langchain_milvus_collection_of_other_fields(milvus, options, layout):
     ],
 )
 def test_a_llamaindex_table_of_another_shape_or_schema(postgres, options, search_path):
-    _framework("llama_index.vector_stores.postgres")
-    from llama_index.core.schema import TextNode
-    from llama_index.vector_stores.postgres import PGVectorStore
-
     name = "_".join(options)
-    store = PGVectorStore(
-        connection_string=postgres.replace("postgresql://", "postgresql+psycopg2://"),
-        async_connection_string=postgres.replace("postgresql://", "postgresql+asyncpg://"),
-        table_name=name,
-        embed_dim=DIM,
-        **options,
-    )
+    store = llamaindex_store(postgres, name, **options)
+    from llama_index.core.schema import TextNode
+
     vectors = model().encode_document([document.text for document in DOCUMENTS])
     store.add(
         [

@@ -49,17 +49,21 @@ def test_a_plan_reads_an_index_of_another_program(other: Any) -> None:
         plan(other.address, **{**wanted, "source_collection": "absent"})
 
 
-def test_a_copy_carries_ids_fields_and_texts_of_a_template(other: Any, target: str) -> None:
-    other.fill()
-    other.empty(7)
-    job = CopyJob(
+def copy_job(other: Any, target: str, text: str) -> CopyJob:
+    return CopyJob(
         source=other.address,
         source_collection=other.name,
         target=target,
         collection="articles",
-        fields=FieldMap(text=f"{{lang}}: {{{other.text}}}"),
+        fields=FieldMap(text=text),
         model="hashing",
     )
+
+
+def test_a_copy_carries_ids_fields_and_texts_of_a_template(other: Any, target: str) -> None:
+    other.fill()
+    other.empty(7)
+    job = copy_job(other, target, f"{{lang}}: {{{other.text}}}")
     before = other.held()
     assert plan_copy(job).rows == ROWS
     report = copy(job)
@@ -79,14 +83,7 @@ def test_a_copy_carries_ids_fields_and_texts_of_a_template(other: Any, target: s
 def test_documents_without_text_are_named(other: Any, target: str) -> None:
     other.fill()
     other.empty(7)
-    job = CopyJob(
-        source=other.address,
-        source_collection=other.name,
-        target=target,
-        collection="articles",
-        fields=FieldMap(text=other.text),
-        model="hashing",
-    )
+    job = copy_job(other, target, other.text)
     report = copy(job)
     assert (report.documents, report.errors) == (
         ROWS - 1,
