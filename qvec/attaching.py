@@ -6,11 +6,12 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from qvec.layouts import FieldMap
 from qvec.types import Passport, Vector, Vectors
 
+State: TypeAlias = Literal["filling", "switched", "back"]
 _OWN = re.compile(r"qvec_[0-9a-f]{8}_(vector|digest)")
 
 
@@ -144,10 +145,14 @@ class AttachSwap:
     Attributes:
         form: of the vectors that are not searched: the new ones, or after the exchange the old.
         state: ``"filling"`` before the exchange, ``"switched"`` after it, ``"back"`` after the one back.
+        table: where they are, as in `qvec.layouts.FieldMap`.
+        is_settled: whether all that was written until the last exchange was brought over.
     """
 
     form: AttachForm
-    state: Literal["filling", "switched", "back"]
+    state: State
+    table: str = "{name}"
+    is_settled: bool = True
 
 
 @runtime_checkable
@@ -167,7 +172,7 @@ class SupportsAttachSwap(SupportsAttach, Protocol):
 
     @abstractmethod
     def begin_swap(self, index: str, form: AttachForm) -> None:
-        """Make room for the vectors of a second form, and note it.
+        """Make room for the vectors of a second form, and note it, maybe by other names; a second call goes on.
 
         Raises:
             UnsupportedError: the index has no room for such vectors.

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
 
+from qvec.attaching import is_own_name
 from qvec.checks import check_k, check_vectors
 from qvec.errors import CollectionNotFoundError
 from qvec.filters import Compare, Filter, Op, matches
 from qvec.foreign import ForeignAdapter
 from qvec.layouts import FieldMap, Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
+from qvec_milvus import twins
 from qvec_milvus.connection import Connection
 from qvec_milvus.foreign_fields import ForeignCollection, describe
 from qvec_milvus.legs import DEFAULT_EF
+from qvec_milvus.naming import own_name
 from qvec_milvus.reading import Reader
 from qvec_milvus.search import MAX_WINDOW
 
@@ -197,11 +201,12 @@ class ForeignCollections(ForeignAdapter):
             for form in self.layout.forms:
                 table = form.table.replace("{name}", name)
                 if form.owner is None and client.has_collection(table):
-                    found = describe(client, form, table)
+                    found = describe(client, _current(self._connection, form, table), table)
                     if found is not None:
                         client.load_collection(table)
-                        self._known[name] = found
-                        return found
+                        # By its own name it stays the one that was described when a swap moves the alias.
+                        self._known[name] = replace(found, table=own_name(client, table))
+                        return self._known[name]
         raise CollectionNotFoundError(
             f"no collection {name!r} of the layout {self.layout.name!r} in Milvus at {self._connection.place}; "
             f"there are: {', '.join(self.list_collections()) or 'none'}"
@@ -209,6 +214,12 @@ class ForeignCollections(ForeignAdapter):
 
     def _forms(self, table: str) -> Iterator[FieldMap]:
         return (form for form in self.layout.forms if form.owner is None and form.name_of(table))
+
+
+def _current(connection: Connection, form: FieldMap, table: str) -> FieldMap:
+    """Follow a swap of an attached collection; a layout without a passport is taken by its word."""
+    twin = twins.find(connection, table) if form.passport is not None and is_own_name(form.vector) else None
+    return twin.form.layout if twin is not None and twin.is_switched and twin.form.text == form.text else form
 
 
 def _score(metric: Metric, distance: float) -> float:

@@ -18,6 +18,7 @@ from qvec.migrate.pg_backfill import AttachReport
 from qvec.migrate.swap_job import SwapJob
 from qvec.migrate.swap_side import Side, Told, asked_embedder
 from qvec.registry import load_embedder
+from qvec.types import Passport
 
 _BATCH = 256
 
@@ -49,7 +50,7 @@ class _Index(Side):
         self._attaching = attaching
         self._stack = stack
         self._hold: Hold | None = None
-        self._loaded: dict[str, Embedder] = {}
+        self._loaded: dict[Passport, Embedder] = {}
 
     def is_switched(self) -> bool:
         found = self._beside()
@@ -68,7 +69,7 @@ class _Index(Side):
         beside = self._beside()
         if beside is not None and beside.state == "switched":
             raise MigrationError(f"another swap of {self.collection!r} has just come to its end")
-        if beside is None:
+        if beside is None or beside.state == "filling":
             self._attaching.begin_swap(self.collection, form)
         return self.follow(into_shadow=True, progress=progress)
 
@@ -92,7 +93,8 @@ class _Index(Side):
     def measured(self) -> tuple[Adapter, str]:
         assert isinstance(self._attaching, SupportsLayout)
         # With a passport, the layout would follow what is searched.
-        layout = replace(self._need_beside().form.layout, passport=None)
+        beside = self._need_beside()
+        layout = replace(beside.form.layout, passport=None, table=beside.table)
         return self._attaching.with_layout(to_layout(layout)), self.collection
 
     def exchange(self) -> None:
@@ -108,6 +110,8 @@ class _Index(Side):
 
     def drop_shadow(self) -> None:
         self._held().check()
+        if not self._need_beside().is_settled:
+            self.follow(into_shadow=False, progress=None)
         self._attaching.end_swap(self.collection)
 
     def _held(self) -> Hold:
@@ -133,16 +137,16 @@ class _Index(Side):
             raise MigrationError(f"{self.collection!r} has the vectors of {embedder.model_id} already")
         if beside is not None and beside.form.passport != form.passport:
             raise MigrationError(f"a swap of {self.collection!r} to another model is open: end it first")
-        self._loaded[form.vector] = embedder
+        self._loaded[form.passport] = embedder
         return form, embedder
 
     def _model_of(self, form: AttachForm) -> Embedder:
-        if form.vector not in self._loaded:
+        if form.passport not in self._loaded:
             given = self._job.embedder
             if given is None or new_form(given, form.text).passport != form.passport:
                 given = load_embedder(form.passport.model_id, dim=form.passport.dim)
-            self._loaded[form.vector] = given
-        return self._loaded[form.vector]
+            self._loaded[form.passport] = given
+        return self._loaded[form.passport]
 
     def _check_lost(self, errors: list[tuple[str, str]]) -> None:
         """Refuse what has a vector now and would have none."""

@@ -24,7 +24,7 @@ from qvec.migrate.swap_job import SwapJob
 from qvec.migrate.swap_journal import SwapJournal
 from qvec.migrate.swap_side import Side, Told, asked_embedder
 from qvec.passport import passport_of
-from qvec.registry import open_adapter
+from qvec.registry import load_embedder, open_adapter
 from qvec.types import CollectionSpec, IndexSpec, Passport
 from qvec.uri import URI
 
