@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
-from qvec.attaching import AttachForm, AttachRow, SupportsAttach, own_names
+from qvec.attaching import AttachForm, AttachRow, SupportsAttach, SupportsAttachSwap, own_names
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.layouts import FieldMap
@@ -133,6 +133,11 @@ def detach_index(url: str, index: str) -> None:
     with _opened(url) as attaching:
         need_form(attaching, index)
         with held(attaching, index):
+            beside = attaching.attach_swap(index) if isinstance(attaching, SupportsAttachSwap) else None
+            if beside is not None and not beside.is_settled:
+                raise MigrationError(
+                    f"a swap of {index!r} was broken off within its exchange: swap it again, then undo"
+                )
             attaching.detach_fields(index, need_form(attaching, index))
 
 

@@ -91,3 +91,160 @@ def test_a_swap_changes_model_and_dim_and_can_be_rolled_back(address: str, clien
     undo(Attached(url=address, collection=name))
     assert [each for each in client.list_collections() if each.startswith(name)] == [name]
     assert len(content(client, name)) == ROWS
+
+
+def test_what_is_edited_and_deleted_meanwhile_is_right_and_the_collection_is_searched_throughout(
+    address: str, client: Any, name: str
+) -> None:
+    make(client, name)
+    attach_index(job(address, name))
+    with qvec.connect(address) as database:
+        articles = database.collection(name)
+
+        def look() -> None:
+            for mode in ("dense", "hybrid", "lexical"):
+                hits = articles.search("article 77 about topic0", k=3, mode=mode, where="lang = 'en'")
+                assert (hits[0].id, set(hits[0].metadata)) == ("77", {"lang", "tags", "about", "free"})
+
+        def edit(number: int) -> None:
+            rows = [row(place, text=f"edit {number} of {place}") for place in range(0, ROWS, 50)]
+            write(client, name, *rows, row(2000 + number), {**row(100 + number), "lang": "xx"})
+            client.delete(name, ids=[number])
+            look()
+
+        look()
+        embedder = Editing(load_embedder("hashing", dim=32), edit)
+        assert swap(swap_job(address, name, dim=None, embedder=embedder)).is_switched
+        look()
+        assert articles.search("edit 3 of 50", k=1)[0].id == "50"
+        end_swap(swap_job(address, name))
+        look()
+    held = content(client, name)
+    assert {held[number]["body"] for number in range(0, ROWS, 50)} == {
+        f"edit 3 of {number}" for number in range(0, ROWS, 50)
+    }
+    assert [held[100 + number]["lang"] for number in (1, 2, 3)] == ["xx"] * 3
+    assert ({2001, 2002, 2003} <= set(held), {1, 2, 3} & set(held)) == (True, set())
+    assert (dim_of(address, name), is_right(address, name)) == (32, True)
+
+
+def test_what_is_written_between_filling_and_exchange_is_there_after(address: str, client: Any, name: str) -> None:
+    make(client, name)
+    attach_index(job(address, name))
+    assert swap(swap_job(address, name), switch=False).is_switched is False
+    assert dim_of(address, name) == 64
+    write(client, name, row(5, text="changed words"), row(1000, text="late row"), row(1001, text=" "))
+    client.delete(name, ids=[6])
+    report = swap(swap_job(address, name))
+    assert (report.is_switched, report.records, report.followed) == (True, ROWS + 1, 2)
+    assert is_right(address, name)
+
+
+def test_writes_to_either_twin_around_the_exchange_are_kept_when_it_was_broken_off(
+    address: str, client: Any, name: str
+) -> None:
+    make(client, name)
+    attach_index(job(address, name))
+    swap(swap_job(address, name))
+    # As it is until the last writes were brought over: one of them is on its way.
+    client.create_alias(f"{name}_qvec", f"{name}_qvec_swap_unsettled")
+    write(client, f"{name}_qvec", row(8, text="at the last moment"))
+    write(client, name, row(5, text="written since"))
+    with pytest.raises(MigrationError, match="swap it again"):
+        undo(Attached(url=address, collection=name))
+    end_swap(swap_job(address, name))
+    held = content(client, name)
+    assert (held[5]["body"], held[8]["body"]) == ("written since", "at the last moment")
+    assert is_right(address, name)
+    assert sorted(each for each in client.list_collections() if each.startswith(name)) == [
+        f"{name}_before",
+        f"{name}_qvec_swap",
+    ]
+
+
+@pytest.mark.parametrize("switch", [True, False])
+def test_undo_while_a_swap_is_open_leaves_the_collection_as_it_was(
+    switch: bool, address: str, client: Any, name: str
+) -> None:
+    make(client, name)
+    before, shape = content(client, name), client.describe_collection(name)
+    attach_index(job(address, name))
+    swap(swap_job(address, name), switch=switch)
+    assert plan_undo(Attached(url=address, collection=name))[0].startswith("drop the Milvus collection")
+    undo(Attached(url=address, collection=name))
+    assert (content(client, name), client.describe_collection(name)["fields"]) == (before, shape["fields"])
+    assert [each for each in client.list_collections() if each.startswith(name)] == [name]
+    assert [each for each in client.list_aliases()["aliases"] if each.startswith(name)] == []
+
+
+def test_a_low_recall_or_another_model_leaves_the_old_vectors(address: str, client: Any, name: str) -> None:
+    make(client, name, rows=50)
+    attach_index(job(address, name))
+    with pytest.raises(MigrationError, match=r"finds .* of the exact neighbours"):
+        swap(swap_job(address, name, least_recall=1.1))
+    with pytest.raises(MigrationError, match="another model is open: end it first"):
+        swap(swap_job(address, name, dim=16))
+    assert (dim_of(address, name), is_right(address, name)) == (64, True)
+    end_swap(swap_job(address, name))
+    with pytest.raises(MigrationError, match=r"no swap of .* is open"):
+        end_swap(swap_job(address, name))
+    with pytest.raises(MigrationError, match="vectors of hashing already"):
+        swap(swap_job(address, name, dim=64))
+
+
+def test_a_swap_that_was_broken_off_goes_on_and_a_second_one_meanwhile_is_refused(
+    address: str, client: Any, name: str
+) -> None:
+    make(client, name)
+    attach_index(job(address, name))
+
+    def second(_: CopyProgress) -> None:
+        for work in (
+            lambda: swap(swap_job(address, name)),
+            lambda: attach_index(job(address, name)),
+            lambda: undo(Attached(url=address, collection=name)),
+        ):
+            with pytest.raises(MigrationError, match="is at work: wait for it"):
+                work()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        swap(swap_job(address, name), progress=second)
+    assert swap(swap_job(address, name)).followed == ROWS - 256
+    assert is_right(address, name)
+
+
+def run_swap(address: str) -> None:
+    swap(swap_job(address, NAME))
+
+
+@pytest.mark.parametrize("count", [FEW, pytest.param(POINTS, marks=pytest.mark.slow)])
+def test_a_swap_killed_at_any_point_is_finished_by_the_next(count: int, attached: Path, tmp_path: Path) -> None:
+    whole = copied(attached, tmp_path / "whole")
+    kill = Kills(lambda: killed_after(200, run_swap, whole), seed=count)
+    for number in kill.points(count):
+        address = copied(attached, tmp_path / str(number))
+        kill(run_swap, address)
+        with lite_client(address) as client:
+            assert qvec.search(NAME, "article 77 about topic0", k=1, backend=address)[0].id == "77"
+            write(client, NAME, row(9, text="written after the kill"))
+            assert swap(swap_job(address, NAME)).is_switched
+            found = verify(Attached(url=address, collection=NAME))
+            assert (found.rows, found.records, found.is_same) == (ROWS, ROWS, True)
+            held = content(client, NAME)
+            assert (held[5]["body"], held[9]["body"]) == ("written meanwhile", "written after the kill")
+            undo(Attached(url=address, collection=NAME))
+            assert client.list_collections() == [NAME]
+            assert content(client, NAME)[9]["body"] == "written after the kill"
+
+
+def test_the_command_swaps_rolls_back_and_ends(address: str, client: Any, name: str) -> None:
+    make(client, name)
+    attach_index(job(address, name))
+    command = ["migrate", "swap", address, name, "--dim", "32"]
+    shown = CliRunner().invoke(cli, [*command, "--dry-run"])
+    assert f"point the alias {name} at {name}_qvec_swap" in shown.stdout
+    assert CliRunner().invoke(cli, command).stdout.startswith(f"{name}: {ROWS} records with hashing, 32 dimensions;")
+    assert "64 dimensions" in CliRunner().invoke(cli, [*command, "--rollback"]).stdout
+    ended = CliRunner().invoke(cli, [*command, "--end"])
+    assert (ended.exit_code, ended.stdout) == (0, f"{name}: dropped the other vectors\n")
