@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import qvec
 from qvec.cli.app import cli
+from qvec.errors import InvalidInputError
 from qvec.migrate import (
     Attached,
     CopyProgress,
@@ -28,6 +31,7 @@ from qvec.migrate import (
 from qvec.registry import load_embedder
 from tests.migrate.collections import ROWS, content, lite_client, make, row
 from tests.migrate.editing import Editing
+from tests.migrate.searching import searching
 from tests.migrate.test_collection_attach import address, client, job, name
 from tests.migrate.test_collection_killed import FEW, NAME, attached, copied, untouched
 from tests.migrate.test_killed import POINTS, Kills, killed_after
@@ -248,3 +252,34 @@ def test_the_command_swaps_rolls_back_and_ends(address: str, client: Any, name: 
     assert "64 dimensions" in CliRunner().invoke(cli, [*command, "--rollback"]).stdout
     ended = CliRunner().invoke(cli, [*command, "--end"])
     assert (ended.exit_code, ended.stdout) == (0, f"{name}: dropped the other vectors\n")
+
+
+def test_a_search_finds_its_article_at_every_moment(address: str, client: Any, name: str) -> None:
+    make(client, name)
+    attach_index(job(address, name))
+    other = swap_job(address, name)
+    with searching(address, name) as found:
+        assert swap(other).is_switched
+        assert not roll_back(other).is_switched
+        assert swap(other).is_switched
+        end_swap(other)
+        seen = len(found)
+        while len(found) < seen + 3:
+            time.sleep(0.05)
+    assert (set(found), len(found) > 10) == ({"77"}, True)
+
+
+def test_a_searcher_whose_collection_was_dropped_takes_the_one_in_its_place(
+    address: str, client: Any, name: str
+) -> None:
+    make(client, name)
+    attach_index(job(address, name))
+    with qvec.connect(address, layout=layout_of(address, name)) as database:
+        query = load_embedder("hashing", dim=32).encode_query(["article 77 about topic0"])
+        assert database.adapter.describe_collection(name).dim == 64
+        swap(swap_job(address, name))
+        end_swap(swap_job(address, name))
+        with pytest.raises(InvalidInputError, match="32"):
+            database.adapter.search_dense(name, np.zeros((1, 64), np.float32), k=1)
+        assert database.adapter.search_dense(name, query, k=1)[0][0].id == "77"
+        assert database.collection(name).search("article 77 about topic0", k=1)[0].id == "77"
