@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from qvec.migrate import (
 )
 from qvec.registry import load_embedder
 from tests.migrate.editing import Editing
+from tests.migrate.searching import searching
 from tests.migrate.test_index_attach import ROWS, client, elasticsearch, index, job, sources, url
 from tests.migrate.test_killed import POINTS, Kills, killed_after
 from tests.migrate.test_signals import STOPPED, start, stopped_at
@@ -213,3 +215,16 @@ def test_the_command_swaps_rolls_back_and_ends(url: str, attached: str) -> None:
     assert "256 dimensions" in shown.stdout
     ended = CliRunner().invoke(cli, [*command, "--end"])
     assert (ended.exit_code, ended.stdout) == (0, f"{attached}: dropped the other vectors\n")
+
+
+def test_a_search_finds_its_article_at_every_moment(url: str, attached: str) -> None:
+    other = swap_job(url, attached)
+    with searching(url, attached) as found:
+        assert swap(other).is_switched
+        assert not roll_back(other).is_switched
+        assert swap(other).is_switched
+        end_swap(other)
+        seen = len(found)
+        while len(found) < seen + 3:
+            time.sleep(0.05)
+    assert (set(found), len(found) > 10) == ({"77"}, True)
