@@ -45,7 +45,8 @@ def exchange_steps(connection: Connection, index: str) -> list[str]:
     """Write the request of the exchange."""
     name, mappings = found(connection, index)
     notes = mappings.get("_meta", {})
-    return [f"PUT /{name}/_mapping {json.dumps({'_meta': _exchanged(notes) if BESIDE in notes else '...'})}"]
+    written = _exchanged(notes) if BESIDE in notes else {**notes, NOTE: "...", BESIDE: "..."}
+    return [f"PUT /{name}/_mapping {json.dumps({'_meta': written})}"]
 
 
 def exchange(connection: Connection, index: str) -> None:

@@ -68,14 +68,21 @@ def find(connection: Connection, live: Twin) -> Pair | None:
         is_unsettled = client.has_collection(pending) and own_name(client, pending) == other
     beside = twins.read(connection, live.name, other)
     if beside is None:
-        raise CollectionExistsError(f"Milvus holds a collection {other!r}, which the swap would make")
+        return None
     was_back = bool((said.get("properties") or {}).get(_BACK))
     return Pair(live, beside, was_back, is_unsettled)
 
 
 def begin(connection: Connection, live: Twin, form: AttachForm) -> None:
-    """Make the second twin, empty."""
-    find(connection, live)
+    """Make the second twin, empty.
+
+    Raises:
+        CollectionExistsError: its name is taken.
+    """
+    with connection.use() as client:
+        is_taken = find(connection, live) is None and client.has_collection(_other(live))
+    if is_taken:
+        raise CollectionExistsError(f"Milvus holds a collection {_other(live)!r}, which the swap would make")
     own = replace(form, id=live.form.id, vector=live.form.vector, digest=live.form.digest)
     note = {
         "form": asdict(own),

@@ -197,7 +197,7 @@ def hold(connection: Connection, name: str, who: str) -> None:
     """Note who is at work on a collection's twins; nobody is on one that is dropped."""
     with connection.use() as client:
         for each in names(name):
-            if client.has_collection(each):
+            if client.has_collection(each) and note_of(client.describe_collection(each)) is not None:
                 client.alter_collection_properties(each, {HOLDER: who})
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import qvec
 from qvec.cli.app import cli
-from qvec.errors import InvalidInputError
+from qvec.errors import CollectionExistsError, InvalidInputError
 from qvec.migrate import (
     Attached,
     CopyProgress,
@@ -179,6 +179,17 @@ def test_undo_while_a_swap_is_open_leaves_the_collection_as_it_was(
     assert (content(client, name), client.describe_collection(name)["fields"]) == (before, shape["fields"])
     assert [each for each in client.list_collections() if each.startswith(name)] == [name]
     assert [each for each in client.list_aliases()["aliases"] if each.startswith(name)] == []
+
+
+def test_a_collection_of_others_by_the_second_name_is_left_alone(address: str, client: Any, name: str) -> None:
+    make(client, name, rows=5)
+    attach_index(job(address, name))
+    make(client, f"{name}_qvec_swap", rows=1)
+    with pytest.raises(CollectionExistsError, match="which the swap would make"):
+        swap(swap_job(address, name))
+    assert attach_index(job(address, name)).unchanged == 5
+    undo(Attached(url=address, collection=name))
+    assert len(content(client, f"{name}_qvec_swap")) == 1
 
 
 def test_a_low_recall_or_another_model_leaves_the_old_vectors(address: str, client: Any, name: str) -> None:
