@@ -2,7 +2,8 @@
 
 It has the first one's fields, by the same names, and other vectors in them: who writes by the name goes on writing. One
 request points the alias at it. ``NAME_qvec_swap_unsettled`` is an alias of the one that lost the name, from then until
-what was written to it in the last moment was brought over.
+what was written to it in the last moment was brought over. A row that only that one has may be new, or deleted by the
+name since: it is brought, for no row may be lost; so a run that was killed there should not be left lying.
 """
 
 from __future__ import annotations

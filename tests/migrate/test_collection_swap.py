@@ -29,6 +29,7 @@ from qvec.migrate import (
     verify,
 )
 from qvec.registry import load_embedder
+from qvec.uri import URI
 from tests.migrate.collections import ROWS, content, lite_client, make, row
 from tests.migrate.editing import Editing
 from tests.migrate.searching import searching
@@ -251,6 +252,33 @@ def test_a_swap_killed_at_any_point_is_finished_by_the_next(count: int, attached
             undo(Attached(url=address, collection=NAME))
             assert client.list_collections() == [NAME]
             assert content(client, NAME)[9]["body"] == "written after the kill"
+
+
+def run_roll_back(address: str) -> None:
+    roll_back(swap_job(address, NAME))
+
+
+@pytest.mark.parametrize("count", [FEW // 2, pytest.param(POINTS, marks=pytest.mark.slow)])
+def test_a_rollback_killed_at_any_point_is_finished_by_the_next(count: int, attached: Path, tmp_path: Path) -> None:
+    swapped = copied(attached, tmp_path / "swapped")
+    with lite_client(swapped) as client:
+        swap(swap_job(swapped, NAME))
+        write(client, NAME, row(9, text="written before the kill"))
+        client.delete(NAME, ids=[7])
+    database = Path(URI.parse(swapped).path)
+    whole = copied(database, tmp_path / "whole")
+    kill = Kills(lambda: killed_after(200, run_roll_back, whole), seed=count)
+    for number in kill.points(count):
+        address = copied(database, tmp_path / str(number))
+        kill(run_roll_back, address)
+        with lite_client(address) as client:
+            client.load_collection(NAME)
+            write(client, NAME, row(8, text="written after the kill"))
+            assert roll_back(swap_job(address, NAME)).is_switched is False
+            held = content(client, NAME)
+            assert (held[9]["body"], held[8]["body"]) == ("written before the kill", "written after the kill")
+            assert attach_index(job(address, NAME, model=None, dim=None)).failed == 0
+            assert (dim_of(address, NAME), is_right(address, NAME), 7 in held) == (64, True, False)
 
 
 def test_the_command_swaps_rolls_back_and_ends(address: str, client: Any, name: str) -> None:
