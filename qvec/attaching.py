@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from qvec.layouts import FieldMap
 from qvec.types import Passport, Vector, Vectors
+
+State: TypeAlias = Literal["filling", "switched", "back"]
+_OWN = re.compile(r"qvec_[0-9a-f]{8}_(vector|digest)")
+
+
+def own_names(mark: str) -> tuple[str, str]:
+    """Name the fields of vectors and digests of a model that eight hexadecimal digits stand for."""
+    return f"qvec_{mark}_vector", f"qvec_{mark}_digest"
+
+
+def is_own_name(field: str) -> bool:
+    """Tell that a field was added by an attach or a swap."""
+    return _OWN.fullmatch(field) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,3 +136,60 @@ class SupportsAttach(Protocol):
     @abstractmethod
     def detach_fields(self, index: str, form: AttachForm) -> None:
         """Take the values and the note away."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachSwap:
+    """A swap of an attached index that was begun and not ended.
+
+    Attributes:
+        form: of the vectors that are not searched: the new ones, or after the exchange the old.
+        state: ``"filling"`` before the exchange, ``"switched"`` after it, ``"back"`` after the one back.
+        table: where they are, as in `qvec.layouts.FieldMap`.
+        is_settled: whether all that was written until the last exchange was brought over.
+    """
+
+    form: AttachForm
+    state: State
+    table: str = "{name}"
+    is_settled: bool = True
+
+
+@runtime_checkable
+class SupportsAttachSwap(SupportsAttach, Protocol):
+    """An adapter that keeps a second form beside that of an attached index; inherit from it.
+
+    What reads and writes rows takes either form.
+    """
+
+    @abstractmethod
+    def attach_swap(self, index: str) -> AttachSwap | None:
+        """Read what is beside the form that is searched; None when nothing is."""
+
+    @abstractmethod
+    def begin_swap_steps(self, index: str, form: AttachForm) -> list[str]:
+        """Write the requests that `begin_swap` and one batch of `attach_vectors` would send."""
+
+    @abstractmethod
+    def begin_swap(self, index: str, form: AttachForm) -> None:
+        """Make room for the vectors of a second form, and note it, maybe by other names; a second call goes on.
+
+        Raises:
+            UnsupportedError: the index has no room for such vectors.
+        """
+
+    @abstractmethod
+    def exchange_forms_steps(self, index: str) -> list[str]:
+        """Write the requests that `exchange_forms` would send."""
+
+    @abstractmethod
+    def exchange_forms(self, index: str) -> None:
+        """Let the form beside be the one that is searched, in one request, and keep the other beside it."""
+
+    @abstractmethod
+    def end_swap_steps(self, index: str) -> list[str]:
+        """Write the requests that `end_swap` would send."""
+
+    @abstractmethod
+    def end_swap(self, index: str) -> None:
+        """Take the vectors of the form beside away, and then its note."""

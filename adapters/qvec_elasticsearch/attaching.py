@@ -8,7 +8,7 @@ vector was made from, so a run that was broken off goes on with the documents th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +26,8 @@ NOTE = "qvec_attached"
 """The key in the mapping's ``_meta``."""
 HOLDER = "qvec_attaching"
 """The key of who is at work on it."""
+BESIDE = "qvec_swapping"
+"""The key of what a swap keeps beside what is searched."""
 
 _KEEP = "30m"
 _CONFLICT, _GONE = 409, 404
@@ -48,33 +50,56 @@ def found(connection: Connection, index: str) -> tuple[str, Mapping[str, Any]]:
 def form_of(mappings: Mapping[str, Any]) -> AttachForm | None:
     """Read the note in a mapping."""
     note = mappings.get("_meta", {}).get(NOTE)
-    return AttachForm(**{**note, "passport": Passport(**note["passport"])}) if note else None
+    return read_form(note) if note else None
+
+
+def read_form(note: Mapping[str, Any]) -> AttachForm:
+    """Read a form as `dataclasses.asdict` wrote it."""
+    return AttachForm(**{**note, "passport": Passport(**note["passport"])})
 
 
 def mapping(mappings: Mapping[str, Any], form: AttachForm, connection: Connection) -> dict[str, Any]:
     """Write what is added to a mapping; its other notes stay."""
-    options = {"type": quantisation(form.passport.dim, connection.version)}
-    vector = {"type": "dense_vector", "dims": form.passport.dim, "similarity": "cosine", "index_options": options}
-    return {
-        "_meta": {**mappings.get("_meta", {}), NOTE: asdict(form)},
-        "properties": {
-            form.vector: {**vector, "index": True},
-            form.digest: {"type": "keyword", "index": False, "doc_values": False},
-        },
-    }
+    return {"_meta": {**mappings.get("_meta", {}), NOTE: asdict(form)}, "properties": fields(form, connection)}
+
+
+def fields(form: AttachForm, connection: Connection) -> dict[str, Any]:
+    """Write the two fields of a form.
+
+    Raises:
+        UnsupportedError: no index takes so many dimensions.
+    """
+    dim = form.passport.dim
+    if dim > MAX_DIM:
+        raise UnsupportedError(f"Elasticsearch indexes vectors to {MAX_DIM} dims, not {dim}: give a dim")
+    options = {"type": quantisation(dim, connection.version)}
+    vector = {"type": "dense_vector", "dims": dim, "similarity": "cosine", "index_options": options, "index": True}
+    return {form.vector: vector, form.digest: {"type": "keyword", "index": False, "doc_values": False}}
 
 
 def add_fields(connection: Connection, index: str, form: AttachForm) -> None:
-    """Add the fields and the note."""
+    """Add the fields and the note; an index that has a note keeps it, for a swap may write another meanwhile."""
     name, mappings = found(connection, index)
     if not mappings.get("_source", {}).get("enabled", True):
         raise UnsupportedError(f"the index {name!r} keeps no _source, without which no document can be updated")
-    if form.passport.dim > MAX_DIM:
-        raise UnsupportedError(f"Elasticsearch indexes vectors to {MAX_DIM} dims, not {form.passport.dim}: give a dim")
+    added = fields(form, connection)
     _check_text(mappings, form.text, name)
-    with connection.use() as client:
-        added = mapping(mappings, form, connection)
-        client.indices.put_mapping(index=name, meta=added["_meta"], properties=added["properties"])
+    if form_of(mappings) is None:
+        renote(connection, name, lambda notes: {**notes, NOTE: asdict(form)}, properties=added)
+
+
+def renote(
+    connection: Connection,
+    index: str,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    properties: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the notes in a mapping anew, and fields with them, in one request."""
+    with connection.noting:
+        name, mappings = found(connection, index)
+        with connection.use() as client:
+            client.indices.put_mapping(index=name, meta=change(dict(mappings.get("_meta", {}))), properties=properties)
 
 
 def _check_text(mappings: Mapping[str, Any], text: str, name: str) -> None:
@@ -93,10 +118,7 @@ def holder(connection: Connection, index: str) -> str:
 
 def hold(connection: Connection, index: str, who: str) -> None:
     """Note who is at work on an index, beside its other notes."""
-    name, mappings = found(connection, index)
-    meta = {key: value for key, value in mappings.get("_meta", {}).items() if key != HOLDER}
-    with connection.use() as client:
-        client.indices.put_mapping(index=name, meta=meta | ({HOLDER: who} if who else {}))
+    renote(connection, index, lambda notes: _but(notes, HOLDER) | ({HOLDER: who} if who else {}))
 
 
 def rows(
@@ -170,27 +192,43 @@ def write(
     return conflicts, refused
 
 
-def clearing(form: AttachForm) -> dict[str, Any]:
-    """Write the update by query that takes the values away."""
-    script = {"source": _REMOVE, "params": {"fields": [form.vector, form.digest]}}
-    return {"query": {"exists": {"field": form.vector}}, "script": script, "conflicts": "proceed"}
+def clearing(forms: Sequence[AttachForm]) -> dict[str, Any]:
+    """Write the update by query that takes the values of these forms away."""
+    script = {"source": _REMOVE, "params": {"fields": [name for form in forms for name in (form.vector, form.digest)]}}
+    having = [{"exists": {"field": form.vector}} for form in forms]
+    return {"query": {"bool": {"should": having}}, "script": script, "conflicts": "proceed"}
 
 
 def without(mappings: Mapping[str, Any]) -> dict[str, Any]:
     """Write the notes in a mapping that are not qvec's."""
-    return {key: value for key, value in mappings.get("_meta", {}).items() if key not in (NOTE, HOLDER)}
+    return _but(mappings.get("_meta", {}), NOTE, HOLDER, BESIDE)
 
 
-def clear(connection: Connection, index: str, form: AttachForm) -> None:
-    """Take the values away, of documents that are written to meanwhile in another round; then the note."""
-    name, mappings = found(connection, index)
+def _but(notes: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in notes.items() if key not in keys}
+
+
+def clear(connection: Connection, index: str, *forms: AttachForm) -> None:
+    """Take the values of these forms away, of documents that are written to meanwhile in another round."""
     with connection.use() as client:
         for _ in range(_ROUNDS):
-            client.indices.refresh(index=name)
-            answer = client.update_by_query(index=name, **clearing(form), refresh=True)
+            client.indices.refresh(index=index)
+            answer = client.update_by_query(index=index, **clearing(forms), refresh=True)
             if not answer["version_conflicts"]:
-                break
-        client.indices.put_mapping(index=name, meta=without(mappings))
+                return
+
+
+def undo(connection: Connection, index: str, form: AttachForm) -> None:
+    """Take the values away, and then the notes; those of an open swap as well."""
+    name, mappings = found(connection, index)
+    clear(connection, name, form, *forms_beside(mappings))
+    renote(connection, name, lambda notes: without({"_meta": notes}))
+
+
+def forms_beside(mappings: Mapping[str, Any]) -> list[AttachForm]:
+    """Read the form that a swap keeps beside the one that is searched, where one is open."""
+    note = mappings.get("_meta", {}).get(BESIDE)
+    return [read_form(note["form"])] if note else []
 
 
 def steps(connection: Connection, index: str, form: AttachForm) -> list[str]:
@@ -216,6 +254,6 @@ def undoing_steps(connection: Connection, index: str, form: AttachForm) -> list[
     name, mappings = found(connection, index)
     return [
         f"POST /{name}/_refresh",
-        f"POST /{name}/_update_by_query?refresh=true {json.dumps(clearing(form))}",
+        f"POST /{name}/_update_by_query?refresh=true {json.dumps(clearing([form, *forms_beside(mappings)]))}",
         f"PUT /{name}/_mapping {json.dumps({'_meta': without(mappings)})}",
     ]

@@ -1,17 +1,17 @@
-"""The adapter's side of attaching: `qvec_elasticsearch.attaching` does the work."""
+"""The adapter's side of attaching: `qvec_elasticsearch.attaching` and `qvec_elasticsearch.swapping` do the work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from qvec.attaching import AttachForm, AttachRow, SupportsAttach
+from qvec.attaching import AttachForm, AttachRow, AttachSwap, SupportsAttachSwap
 from qvec.types import Vectors
-from qvec_elasticsearch import attaching
+from qvec_elasticsearch import attaching, swapping
 from qvec_elasticsearch.connection import Connection
 
 
-class Attachments(SupportsAttach):
-    """Gives indexes of other programs a vector field."""
+class Attachments(SupportsAttachSwap):
+    """Gives indexes of other programs a vector field, and another in its place."""
 
     _connection: Connection
 
@@ -64,4 +64,32 @@ class Attachments(SupportsAttach):
 
     def detach_fields(self, index: str, form: AttachForm) -> None:
         """Take values and note away; Elasticsearch removes no field from a mapping: both stay there, empty."""
-        attaching.clear(self._connection, index, form)
+        attaching.undo(self._connection, index, form)
+
+    def attach_swap(self, index: str) -> AttachSwap | None:
+        """Read the note in the mapping's ``_meta``."""
+        return swapping.swap_of(attaching.found(self._connection, index)[1])
+
+    def begin_swap_steps(self, index: str, form: AttachForm) -> list[str]:
+        """Write the requests."""
+        return swapping.begin_steps(self._connection, index, form)
+
+    def begin_swap(self, index: str, form: AttachForm) -> None:
+        """Add two more fields and a note to the mapping; no document is touched."""
+        swapping.begin(self._connection, index, form)
+
+    def exchange_forms_steps(self, index: str) -> list[str]:
+        """Write the request."""
+        return swapping.exchange_steps(self._connection, index)
+
+    def exchange_forms(self, index: str) -> None:
+        """Update the mapping's ``_meta``."""
+        swapping.exchange(self._connection, index)
+
+    def end_swap_steps(self, index: str) -> list[str]:
+        """Write the requests."""
+        return swapping.end_steps(self._connection, index)
+
+    def end_swap(self, index: str) -> None:
+        """Take values and note away; the two fields stay in the mapping, empty."""
+        swapping.end(self._connection, index)

@@ -6,8 +6,9 @@ import base64
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch, OrjsonSerializer
@@ -39,6 +40,7 @@ class Connection:
         patience: for how many seconds a write is tried again while the server is busy or away.
         shards: primary shards of a new index.
         replicas: copies of a new index; None for one where there is a second node.
+        noting: held while the notes in a mapping are read and written again: they are one value.
     """
 
     client: Elasticsearch
@@ -49,6 +51,7 @@ class Connection:
     shards: int
     replicas: int | None
     closed: bool = False
+    noting: Lock = field(default_factory=Lock)
 
     @contextmanager
     def use(self, name: str = "") -> Iterator[Elasticsearch]:

@@ -7,13 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from qvec.attaching import is_own_name
 from qvec.checks import check_k, check_vectors
 from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.filters import Compare, Filter, Op, matches
 from qvec.foreign import ForeignAdapter
-from qvec.layouts import Layout
+from qvec.layouts import FieldMap, Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
 from qvec_elasticsearch import schema
+from qvec_elasticsearch.attaching import form_of
 from qvec_elasticsearch.connection import Connection
 from qvec_elasticsearch.filters import Query, both
 from qvec_elasticsearch.foreign_fields import ForeignIndex, described
@@ -209,7 +211,8 @@ class ForeignIndexes(ForeignAdapter):
                     index = form.table.replace("{name}", name)
                     answer = client.options(ignore_status=404).indices.get_mapping(index=index)
                     for body in list(answer.body.values()) if answer.meta.status == 200 else []:
-                        found = described(form, index, name, body["mappings"].get("properties", {}))
+                        mappings = body["mappings"]
+                        found = described(_current(form, mappings), index, name, mappings.get("properties", {}))
                         if found is not None:
                             return found
         raise CollectionNotFoundError(
@@ -218,5 +221,12 @@ class ForeignIndexes(ForeignAdapter):
         )
 
 
+def _current(form: FieldMap, mappings: Mapping[str, Any]) -> FieldMap:
+    """Follow a swap of an attached index; a layout without a passport is taken by its word."""
+    live = form_of(mappings) if form.passport is not None and is_own_name(form.vector) else None
+    return live.layout if live is not None and live.text == form.text else form
+
+
 def _vector(known: ForeignIndex) -> list[str]:
-    return [known.form.vector] if known.form.vector else []
+    # While a swap is open there are two.
+    return ["qvec_*_vector"] if is_own_name(known.form.vector) else [known.form.vector] if known.form.vector else []

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from qvec.attaching import is_own_name
 from qvec.layouts import FieldMap
 from qvec.types import CollectionSpec, Document, Metric, Value, Vectors
 
@@ -56,7 +57,7 @@ class ForeignIndex:
             taken = {form.text, form.vector, form.metadata}
             metadata |= {key: value for key, value in content.items() if key not in taken and value is not None}
         source = metadata.get(form.source) if form.source else ""
-        kept = {key: value for key, value in metadata.items() if key not in form.hidden}
+        kept = {key: value for key, value in metadata.items() if key not in form.hidden and not is_own_name(key)}
         return Document(hit["_id"], _text(_at(content, form.text)), kept, source if isinstance(source, str) else "")
 
     def matrix(self, hits: Sequence[Mapping[str, Any]]) -> Vectors:

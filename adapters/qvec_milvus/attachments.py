@@ -1,4 +1,4 @@
-"""The adapter's side of attaching: `qvec_milvus.twins` and `qvec_milvus.attaching` do the work."""
+"""The adapter's side of attaching: `qvec_milvus.twins`, `.attaching` and `.swapping` do the work."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qvec.attaching import AttachForm, AttachRow, SupportsAttach
-from qvec.errors import CollectionNotFoundError
+from qvec.attaching import AttachForm, AttachRow, AttachSwap, SupportsAttachSwap
+from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.types import Vectors
-from qvec_milvus import twins
+from qvec_milvus import swapping, twins
 from qvec_milvus.attaching import Filling
 from qvec_milvus.connection import Connection
 from qvec_milvus.reading import Reader
@@ -27,8 +27,8 @@ class Pass:
     written: int = 0
 
 
-class Attachments(SupportsAttach):
-    """Gives collections of other programs a twin with vectors, which takes their name."""
+class Attachments(SupportsAttachSwap):
+    """Gives collections of other programs a twin with vectors, which takes their name, and another in its place."""
 
     _connection: Connection
     _passes: dict[str, Pass]
@@ -61,7 +61,7 @@ class Attachments(SupportsAttach):
         self, index: str, form: AttachForm, *, size: int, ids: Sequence[str] | None = None, vectors: bool = False
     ) -> Iterator[list[AttachRow]]:
         """Read all rows in the first pass, in later ones those that the twin has otherwise."""
-        twin = self._twin(index)
+        twin = self._filled(index, form)
         filling = Filling(self._connection, twin)
         if ids is not None:
             return iter([filling.among(ids)])
@@ -82,7 +82,7 @@ class Attachments(SupportsAttach):
     ) -> tuple[list[str], Mapping[str, str]]:
         """Upsert into the twin."""
         self._passes.setdefault(index, Pass()).written += len(rows)
-        return self._filling(index).write(rows, digests, vectors) if rows else [], {}
+        return Filling(self._connection, self._filled(index, form)).write(rows, digests, vectors) if rows else [], {}
 
     def attach_without_vectors(self, index: str, form: AttachForm, rows: Sequence[AttachRow]) -> None:
         """Bring rows that have nothing to embed with a vector of zeros: Milvus has none without."""
@@ -92,20 +92,31 @@ class Attachments(SupportsAttach):
 
     def attach_end(self, index: str, form: AttachForm) -> bool:
         """Exchange the names when a pass found little, and bring over the last of it."""
-        done = self._passes[index]
-        self._passes[index] = Pass(done.number + 1)
-        twin = self._twin(index)
+        done = self._passes.pop(index, Pass())
+        twin = self._filled(index, form)
         if twin.is_settled:
             return False
-        if not twin.is_switched and (done.number == 1 or (done.written > _FEW and done.number < _PASSES)):
-            return True
+        if twin.old in twins.names(index):
+            return self._end_of_swap(twin)
+        is_more = not twin.is_switched and (done.number == 1 or (done.written > _FEW and done.number < _PASSES))
+        if not is_more:
+            Filling(self._connection, twin).drop_extra()
+            if twin.is_switched:
+                twins.settle(self._connection, twin)
+                # A run before this one was broken off after the exchange: the twin's own rows were not read as yet.
+                is_more = done.number == 1
+            else:
+                twins.switch(self._connection, twin)
+                is_more = True
+        self._passes[index] = Pass(done.number + 1)
+        return is_more
+
+    def _end_of_swap(self, twin: twins.Twin) -> bool:
         Filling(self._connection, twin).drop_extra()
         if twin.is_switched:
-            twins.settle(self._connection, twin)
-            # A run before this one was broken off after the exchange: the twin's own rows were not read as yet.
-            return done.number == 1
-        twins.switch(self._connection, twin)
-        return True
+            swapping.settle(self._connection, twin.name)
+        # What others wrote by the name is read in another pass.
+        return twin.is_switched
 
     def attach_holder(self, index: str) -> str:
         """Read it from the twin's properties."""
@@ -120,7 +131,9 @@ class Attachments(SupportsAttach):
         twin = self._twin(index)
         if not twin.is_switched:
             return [f"drop the Milvus collection {twin.new}"]
+        pair = swapping.find(self._connection, twin)
         return [
+            *([f"drop the Milvus collection {pair.beside.new}"] if pair else []),
             f"upsert into {twin.old}, and delete there, what was written by the name {index} since the exchange",
             f"give the name {index} back to {twin.old}",
             f"drop the Milvus collection {twin.new}",
@@ -129,6 +142,8 @@ class Attachments(SupportsAttach):
     def detach_fields(self, index: str, form: AttachForm) -> None:
         """Bring back what was written since, give the name back, and drop the twin."""
         twin = self._twin(index)
+        if (pair := swapping.find(self._connection, twin)) is not None:
+            swapping.end(self._connection, pair)
         self._load(twin)
         if twin.is_switched:
             Filling(self._connection, twin).bring_back()
@@ -146,5 +161,43 @@ class Attachments(SupportsAttach):
             for name in {twin.old, twin.new}:
                 client.load_collection(name)
 
-    def _filling(self, index: str) -> Filling:
-        return Filling(self._connection, self._twin(index))
+    def _filled(self, index: str, form: AttachForm) -> twins.Twin:
+        """Say what is filled from what: a swap goes from one twin to another."""
+        live = self._twin(index)
+        pair = swapping.find(self._connection, live)
+        return pair.into(form) if pair else live
+
+    def attach_swap(self, index: str) -> AttachSwap | None:
+        """Look the second twin up."""
+        pair = swapping.find(self._connection, self._twin(index))
+        return pair.swap if pair else None
+
+    def begin_swap_steps(self, index: str, form: AttachForm) -> list[str]:
+        """Say the requests in words."""
+        return swapping.begin_steps(self._twin(index), form)
+
+    def begin_swap(self, index: str, form: AttachForm) -> None:
+        """Make the second twin."""
+        live = self._twin(index)
+        if not live.is_settled:
+            raise UnsupportedError(f"the attach of {index!r} was broken off: run it again before the swap")
+        swapping.begin(self._connection, live, form)
+
+    def exchange_forms_steps(self, index: str) -> list[str]:
+        """Say the requests in words."""
+        return swapping.exchange_steps(self._twin(index))
+
+    def exchange_forms(self, index: str) -> None:
+        """Move the alias."""
+        live = self._twin(index)
+        swapping.exchange(self._connection, swapping.need(swapping.find(self._connection, live), index))
+
+    def end_swap_steps(self, index: str) -> list[str]:
+        """Say the requests in words."""
+        pair = swapping.need(swapping.find(self._connection, self._twin(index)), index)
+        return [f"drop the Milvus collection {pair.beside.new}"]
+
+    def end_swap(self, index: str) -> None:
+        """Drop the second twin."""
+        live = self._twin(index)
+        swapping.end(self._connection, swapping.need(swapping.find(self._connection, live), index))

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
 
+from qvec.attaching import is_own_name
 from qvec.checks import check_k, check_vectors
 from qvec.errors import CollectionNotFoundError
 from qvec.filters import Compare, Filter, Op, matches
 from qvec.foreign import ForeignAdapter
 from qvec.layouts import FieldMap, Layout
 from qvec.types import Batch, Capabilities, CollectionSpec, Document, Hit, Metric, Vector, Vectors
+from qvec_milvus import twins
 from qvec_milvus.connection import Connection
 from qvec_milvus.foreign_fields import ForeignCollection, describe
 from qvec_milvus.legs import DEFAULT_EF
+from qvec_milvus.naming import own_name
 from qvec_milvus.reading import Reader
 from qvec_milvus.search import MAX_WINDOW
 
@@ -191,24 +195,40 @@ class ForeignCollections(ForeignAdapter):
 
     def _look_up(self, name: str) -> ForeignCollection:
         self._connection.check_open()
-        if name in self._known:
-            return self._known[name]
         with self._connection.use() as client:
+            known = self._known.get(name)
+            if known is not None and self._is_there(client, known, name):
+                return known
             for form in self.layout.forms:
                 table = form.table.replace("{name}", name)
                 if form.owner is None and client.has_collection(table):
-                    found = describe(client, form, table)
+                    # A swap may move an alias between two requests: all are about the collection behind it now.
+                    own = own_name(client, table)
+                    found = describe(client, _current(self._connection, form, table, own), own)
                     if found is not None:
-                        client.load_collection(table)
-                        self._known[name] = found
-                        return found
+                        client.load_collection(own)
+                        self._known[name] = replace(found, spec=replace(found.spec, name=name))
+                        return self._known[name]
         raise CollectionNotFoundError(
             f"no collection {name!r} of the layout {self.layout.name!r} in Milvus at {self._connection.place}; "
             f"there are: {', '.join(self.list_collections()) or 'none'}"
         )
 
+    def _is_there(self, client: Any, known: ForeignCollection, name: str) -> bool:
+        """Tell that a collection is the one behind its name still, which a swap may have moved if it is an alias."""
+        table = known.form.table.replace("{name}", name)
+        return known.table == table or (client.has_collection(table) and own_name(client, table) == known.table)
+
     def _forms(self, table: str) -> Iterator[FieldMap]:
         return (form for form in self.layout.forms if form.owner is None and form.name_of(table))
+
+
+def _current(connection: Connection, form: FieldMap, table: str, own: str) -> FieldMap:
+    """Follow a swap of an attached collection; a layout without a passport is taken by its word."""
+    if form.passport is None or not is_own_name(form.vector) or own not in twins.names(table):
+        return form
+    twin = twins.read(connection, table, own)
+    return twin.form.layout if twin is not None and twin.form.text == form.text else form
 
 
 def _score(metric: Metric, distance: float) -> float:

@@ -3,7 +3,8 @@
 Milvus Lite and servers up to 2.5 add no vector field to a collection: so a twin is made and filled, and takes the
 collection's name by an alias. What stands where is told by names alone, so that a run that was killed goes on:
 
-- ``NAME_qvec`` is the twin; its description, in Lite a property, says what it was given and from which collection;
+- ``NAME_qvec`` is the twin, or ``NAME_qvec_swap`` after a swap; its description, in Lite a property, says what it was
+  given and from which collection;
 - ``NAME_before`` is the collection itself, from the exchange on, unless NAME was an alias all along;
 - ``NAME_qvec_unsettled`` is an alias of it from the exchange until its last writes were brought over.
 """
@@ -39,6 +40,7 @@ class Twin:
 
     Attributes:
         name: by which they are asked for.
+        new: the twin's own name.
         form: what the twin was given.
         before: the other program's collection, by the name that it has after the exchange.
         old: the same, by its name now.
@@ -49,9 +51,11 @@ class Twin:
         has_number_ids: whether the ids are numbers.
         is_switched: whether the name leads to the twin.
         is_unsettled: whether the last writes to the old one are still to be brought over.
+        turn: how many twins were made before it.
     """
 
     name: str
+    new: str
     form: AttachForm
     before: str
     old: str
@@ -62,11 +66,7 @@ class Twin:
     has_number_ids: bool
     is_switched: bool
     is_unsettled: bool
-
-    @property
-    def new(self) -> str:
-        """The twin's name."""
-        return new_name(self.name)
+    turn: int = 0
 
     @property
     def is_settled(self) -> bool:
@@ -77,6 +77,11 @@ class Twin:
 def new_name(name: str) -> str:
     """Name the twin of a collection."""
     return f"{name}_qvec"
+
+
+def names(name: str) -> tuple[str, str]:
+    """Name the twin, and the one that a swap puts in its place; the swap after that turns them round."""
+    return new_name(name), f"{new_name(name)}_swap"
 
 
 def unsettled_name(name: str) -> str:
@@ -91,18 +96,27 @@ def find(connection: Connection, name: str) -> Twin | None:
         CollectionNotFoundError: there is no such collection.
     """
     with connection.use() as client:
-        is_there = client.has_collection(name)
-        said = client.describe_collection(new_name(name)) if client.has_collection(new_name(name)) else {}
-        note = _note(said)
+        own = own_name(client, name) if client.has_collection(name) else ""
+        there = [each for each in (own, *names(name)) if each in names(name) and client.has_collection(each)]
+        found = read(connection, name, there[0]) if there else None
+    if found is None and not own:
+        raise CollectionNotFoundError(f"no collection {name!r} in Milvus at {connection.place}")
+    return found
+
+
+def read(connection: Connection, name: str, new: str) -> Twin | None:
+    """Read what a twin was given; None when it is none."""
+    with connection.use() as client:
+        said = client.describe_collection(new)
+        note = note_of(said)
         if note is None:
-            if not is_there:
-                raise CollectionNotFoundError(f"no collection {name!r} in Milvus at {connection.place}")
             return None
         form = AttachForm(**{**note["form"], "passport": Passport(**note["form"]["passport"])})
         old = note["before"] if client.has_collection(note["before"]) else name
         fields = {field["name"]: field["type"].name for field in said["fields"]}
         return Twin(
             name,
+            new,
             form,
             note["before"],
             old,
@@ -112,12 +126,14 @@ def find(connection: Connection, name: str) -> Twin | None:
             bool(said.get("enable_dynamic_field")),
             fields[form.id] != "VARCHAR",
             # One whose name is gone was killed within the exchange: it is done again.
-            is_there and own_name(client, name) == new_name(name),
+            client.has_collection(name) and own_name(client, name) == new,
             client.has_collection(unsettled_name(name)),
+            int(note.get("turn", 0)),
         )
 
 
-def _note(said: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def note_of(said: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Read the note of a twin."""
     text = (said.get("properties") or {}).get(PROPERTY, "")
     description = str(said.get("description") or "")
     if not text and description.startswith(MARK):
@@ -145,34 +161,44 @@ def make(connection: Connection, name: str, form: AttachForm) -> None:
             if client.has_collection(needed):
                 raise CollectionExistsError(f"Milvus holds a collection {needed!r}, which the attach would make")
         [key] = [field["name"] for field in fields if field.get("is_primary")]
-        kept = [field for field in fields if field["name"] not in left]
-        written = json.dumps(
-            {"form": {**asdict(form), "id": key}, "before": before, "was_alias": own != name, "left": left}
-        )
-        client.create_collection(
-            new_name(name),
-            schema=_schema(connection, client, said, kept, form, written),
-            properties={PROPERTY: written},
-            num_shards=int(said.get("num_shards") or 1),
-            consistency_level=said.get("consistency_level_name") or "Strong",
-        )
-        # sync would sleep half a second for each index; loading waits for them anyway.
-        client.create_index(new_name(name), _indexes(connection, client, name, kept, form), sync=False)
-        client.load_collection(new_name(name))
+        note = {"form": {**asdict(form), "id": key}, "before": before, "was_alias": own != name, "left": left}
+        create(connection, name, new_name(name), form, note)
+
+
+def create(connection: Connection, source: str, new: str, form: AttachForm, note: Mapping[str, Any]) -> None:
+    """Make a twin with the fields of a collection and those of the form; go on where that was broken off."""
+    with connection.use() as client:
+        said = client.describe_collection(source)
+        without = {DYNAMIC, form.vector, form.digest, *note["left"]}
+        kept = [field for field in said["fields"] if field["name"] not in without]
+        written = json.dumps(note)
+        if not client.has_collection(new):
+            client.create_collection(
+                new,
+                schema=_schema(connection, client, said, kept, form, written),
+                properties={PROPERTY: written},
+                num_shards=int(said.get("num_shards") or 1),
+                consistency_level=said.get("consistency_level_name") or "Strong",
+            )
+        if not client.list_indexes(new, form.vector):
+            # sync would sleep half a second for each index; loading waits for them anyway.
+            client.create_index(new, _indexes(connection, client, source, kept, form), sync=False)
+        client.load_collection(new)
 
 
 def holder(connection: Connection, name: str) -> str:
     """Read who is at work on a collection's twin."""
     with connection.use() as client:
-        said = client.describe_collection(new_name(name)) if client.has_collection(new_name(name)) else {}
-    return str((said.get("properties") or {}).get(HOLDER, ""))
+        said = [client.describe_collection(each) for each in names(name) if client.has_collection(each)]
+    return next((str(each["properties"][HOLDER]) for each in said if (each.get("properties") or {}).get(HOLDER)), "")
 
 
 def hold(connection: Connection, name: str, who: str) -> None:
-    """Note who is at work on a collection's twin; nobody is on one that is dropped."""
+    """Note who is at work on a collection's twins; nobody is on one that is dropped."""
     with connection.use() as client:
-        if client.has_collection(new_name(name)):
-            client.alter_collection_properties(new_name(name), {HOLDER: who})
+        for each in names(name):
+            if client.has_collection(each) and note_of(client.describe_collection(each)) is not None:
+                client.alter_collection_properties(each, {HOLDER: who})
 
 
 def _left(connection: Connection, fields: list[dict[str, Any]]) -> dict[str, int]:

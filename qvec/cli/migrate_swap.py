@@ -53,7 +53,7 @@ def swap(
         return
     if chosen == "end":
         api.end_swap(job)
-        tell({"collection": collection, "ended": True}, [f"dropped {job.shadow}"], as_json=as_json)
+        tell({"collection": collection, "ended": True}, [f"{collection}: dropped the other vectors"], as_json=as_json)
         return
     with by_batches(as_json=as_json) as progress:
         if chosen == "back":
@@ -65,7 +65,7 @@ def swap(
 
 def _line(job: SwapJob, report: SwapReport, *, way: Way) -> str:
     recall = "" if report.recall is None else f", recall {report.recall:.1%}"
-    waiting = f"; the new vectors wait in {job.shadow}" if way == "fill" and not report.is_switched else ""
+    waiting = "; the new vectors wait beside the old" if way == "fill" and not report.is_switched else ""
     return (
         f"{job.collection}: {report.records:,} records with {report.model}, {report.dim} dimensions; "
         f"{report.followed:,} brought over{recall}; {report.seconds:.1f} s{waiting}"

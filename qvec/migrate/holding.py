@@ -105,7 +105,7 @@ class Hold:
         return False
 
     def _refusal(self) -> MigrationError:
-        return MigrationError(f"another attach or undo of {self._index!r} is at work: wait for it")
+        return MigrationError(f"another attach, swap or undo of {self._index!r} is at work: wait for it")
 
 
 @contextmanager

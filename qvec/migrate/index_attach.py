@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
-from qvec.attaching import AttachForm, AttachRow, SupportsAttach
+from qvec.attaching import AttachForm, AttachRow, SupportsAttach, SupportsAttachSwap, own_names
 from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, UnsupportedError
 from qvec.layouts import FieldMap
@@ -77,14 +77,17 @@ def attach_index(job: IndexJob, *, progress: Callable[[CopyProgress], None] | No
     with _opened(job.url) as attaching:
         form, embedder = _form(attaching, job)
         attaching.attach_fields(job.index, form)
-        form = _need(attaching, job.index)
         with held(attaching, job.index) as hold:
-            _fill(_Filling(attaching, job.index, form, embedder, report), hold, progress)
+            found = need_form(attaching, job.index)
+            if found.passport != form.passport:
+                raise MigrationError(f"{job.index!r} was given vectors of {found.passport.model_id} meanwhile")
+            fill(Filling(attaching, job.index, found, embedder, report), hold, progress)
     report.seconds = time.monotonic() - started
     return report
 
 
-def _fill(filling: _Filling, hold: Hold, progress: Callable[[CopyProgress], None] | None) -> None:
+def fill(filling: Filling, hold: Hold, progress: Callable[[CopyProgress], None] | None) -> None:
+    """Embed what has no vector or another text than it was made from, in as many passes as the database needs."""
     attaching, index, form = filling.attaching, filling.index, filling.form
     total, step, is_more = attaching.attach_count(index), "", True
     while is_more:
@@ -115,7 +118,7 @@ def layout_of(url: str, index: str) -> FieldMap:
         CollectionNotFoundError: there is no such index, or it is not attached.
     """
     with _opened(url) as attaching:
-        return _need(attaching, index).layout
+        return need_form(attaching, index).layout
 
 
 def detach_index(url: str, index: str) -> None:
@@ -128,15 +131,20 @@ def detach_index(url: str, index: str) -> None:
         MigrationError: an attach of it is at work.
     """
     with _opened(url) as attaching:
-        form = _need(attaching, index)
+        need_form(attaching, index)
         with held(attaching, index):
-            attaching.detach_fields(index, form)
+            beside = attaching.attach_swap(index) if isinstance(attaching, SupportsAttachSwap) else None
+            if beside is not None and not beside.is_settled:
+                raise MigrationError(
+                    f"a swap of {index!r} was broken off within its exchange: swap it again, then undo"
+                )
+            attaching.detach_fields(index, need_form(attaching, index))
 
 
 def plan_detach_index(url: str, index: str) -> list[str]:
     """Write the requests that `detach_index` would send."""
     with _opened(url) as attaching:
-        return attaching.detach_steps(index, _need(attaching, index))
+        return attaching.detach_steps(index, need_form(attaching, index))
 
 
 def verify_index(
@@ -152,7 +160,7 @@ def verify_index(
     report = findings.report
     sample: Sample[AttachRow] = Sample()
     with _opened(url) as attaching:
-        form = _need(attaching, index)
+        form = need_form(attaching, index)
         model = embedder or load_embedder(form.passport.model_id, dim=form.passport.dim)
         preparer = Preparer(None, model.dim, model)
         total = attaching.attach_count(index)
@@ -169,7 +177,7 @@ def verify_index(
                 report.records += 1
                 if row.vector is None:
                     findings.add("missing", row.id, "it has no vector")
-                elif row.digest != _digest(row.text):
+                elif row.digest != digest_of(row.text):
                     findings.add("changed", row.id, "its text is another than was embedded")
                 else:
                     sample.offer(row.id, row)
@@ -192,7 +200,12 @@ def _opened(url: str) -> Iterator[SupportsAttach]:
         adapter.close()
 
 
-def _need(attaching: SupportsAttach, index: str) -> AttachForm:
+def need_form(attaching: SupportsAttach, index: str) -> AttachForm:
+    """Read what an index was given.
+
+    Raises:
+        CollectionNotFoundError: there is no such index, or it is not attached.
+    """
     form = attaching.attached_form(index)
     if form is None:
         raise CollectionNotFoundError(f"the index {index!r} is not attached")
@@ -205,20 +218,26 @@ def _form(attaching: SupportsAttach, job: IndexJob) -> tuple[AttachForm, Embedde
     model = job.model or (passport.model_id if passport else job.default_model)
     dim = job.dim or (passport.dim if passport else None if job.model else job.default_dim)
     embedder = job.embedder or load_embedder(model, dim=dim)
-    # Its keywords are searched as they are, by the database or by a count of the day.
-    wanted = replace(passport_of(embedder), lexical_version="")
-    if known and (known.passport, known.text) != (wanted, job.text):
+    made = new_form(embedder, job.text)
+    if known and (known.passport, known.text) != (made.passport, job.text):
         raise MigrationError(
             f"{job.index!r} has vectors of {known.passport.model_id}, {known.passport.dim} dimensions, made from "
-            f"{known.text!r}: undo that first"
+            f"{known.text!r}: swap them, or undo that first"
         )
-    # Fields cannot be removed or changed: those of another model or dim have other names.
-    mark = hashlib.sha256(json.dumps([asdict(wanted), job.text], sort_keys=True).encode()).hexdigest()[:8]
-    made = AttachForm(text=job.text, vector=f"qvec_{mark}_vector", digest=f"qvec_{mark}_digest", passport=wanted)
     return known or made, embedder
 
 
-class _Filling:
+def new_form(embedder: Embedder, text: str) -> AttachForm:
+    """Say what an index is given for a model and a field of texts."""
+    # Its keywords are searched as they are, by the database or by a count of the day.
+    passport = replace(passport_of(embedder), lexical_version="")
+    # Fields cannot be removed or changed: those of another model or dim have other names.
+    mark = hashlib.sha256(json.dumps([asdict(passport), text], sort_keys=True).encode()).hexdigest()[:8]
+    vector, digest = own_names(mark)
+    return AttachForm(text=text, vector=vector, digest=digest, passport=passport)
+
+
+class Filling:
     """Embeds documents by the batch, and takes those again that were written to meanwhile."""
 
     def __init__(
@@ -231,6 +250,7 @@ class _Filling:
         self._preparer = Preparer(None, embedder.dim, embedder)
 
     def fill(self, rows: Sequence[AttachRow]) -> None:
+        """Give these documents their vectors."""
         conflicts = self._write(rows)
         for _ in range(_TRIES):
             if not conflicts:
@@ -247,7 +267,7 @@ class _Filling:
     def _write(self, rows: Sequence[AttachRow]) -> list[str]:
         changed, without = [], []
         for row in rows:
-            if row.digest == _digest(row.text):
+            if row.digest == digest_of(row.text):
                 self._report.unchanged += 1
             elif why := self._fault(row):
                 self._fail(row.id, why)
@@ -273,7 +293,7 @@ class _Filling:
         return "" if self._preparer.fits(Document(row.id, row.text)) else _LONG
 
     def _give(self, rows: Sequence[AttachRow], vectors: Vectors) -> list[str]:
-        digests = [_digest(row.text) for row in rows]
+        digests = [digest_of(row.text) for row in rows]
         conflicts, refused = self.attaching.attach_vectors(self.index, self.form, rows, digests, vectors)
         for identity, why in refused.items():
             self._fail(identity, why)
@@ -286,5 +306,6 @@ class _Filling:
             self._report.errors.append((identity, why))
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """Hash a text that is embedded."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

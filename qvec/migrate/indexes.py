@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from random import Random
 
 from qvec.adapter import Adapter
-from qvec.attaching import SupportsAttach
+from qvec.attaching import is_own_name
 from qvec.errors import InvalidInputError
 from qvec.migrate.fields import FieldMap
 from qvec.migrate.source import Facts, Position, Record, Sampled
@@ -40,11 +40,9 @@ class IndexSource(Sampled):
         self._reader = reader
         self._survey = reader.survey(index)
         self.fields = fields.with_id([self._survey.key])
-        form = adapter.attached_form(index) if isinstance(adapter, SupportsAttach) else None
-        self._hidden = {form.digest, form.vector} - {fields.vector} if form else set()
         for field in (*self.fields.id, *self.fields.text_columns, *(self.fields.metadata or ())):
             if not self._may_have(field):
-                known = ", ".join(name for name in self._survey.fields if name not in self._hidden)
+                known = ", ".join(name for name in self._survey.fields if not self._is_hidden(name))
                 raise InvalidInputError(f"the index {index} has no field {field!r}; it has {known}")
 
     def count(self) -> int | None:
@@ -75,6 +73,10 @@ class IndexSource(Sampled):
         """Close the connection."""
         self._adapter.close()
 
+    def _is_hidden(self, field: str) -> bool:
+        """Tell that an attach or a swap added the field, and nobody asked for its vectors."""
+        return is_own_name(field) and field != self.fields.vector
+
     def _may_have(self, field: str) -> bool:
         """Tell whether the index has a field, or an object whose fields nobody declared and that may have it."""
         known, (head, *rest) = self._survey.fields, field.split(".")
@@ -84,7 +86,7 @@ class IndexSource(Sampled):
 
     def _laid(self, row: Row) -> Row:
         """Lay what stands within objects beside them, and write lists of texts as lines."""
-        found = {name: value for name, value in row.items() if name not in self._hidden}
+        found = {name: value for name, value in row.items() if not self._is_hidden(name)}
         for path in (*self.fields.text_columns, *self.fields.id, *(self.fields.metadata or ())):
             if path not in found and "." in path:
                 found[path] = _taken(found, path.split("."))

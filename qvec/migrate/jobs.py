@@ -72,8 +72,8 @@ def verify(
 def undo(job: Job) -> list[str]:
     """Take away all that a migration made; its source is as it was before.
 
-    A copy's collection is dropped only when the copy made it; of an attached table, a swap that was not ended goes too.
-    Elasticsearch removes no field from a mapping: an index keeps the two that it was given, without values.
+    A copy's collection is dropped only when the copy made it; of what was attached, a swap that was not ended goes too.
+    Elasticsearch removes no field from a mapping: an index keeps those that it was given, without values.
 
     Args:
         job: the copy as it was given to `copy`, or what was attached.

@@ -18,7 +18,7 @@ class SwapJob:
 
     Attributes:
         url: of its database.
-        collection: its name; of an attached table, the one that it is searched by.
+        collection: its name; of an attached table, the one that it is searched by; that of an attached index.
         model: the new one; None keeps the model, for another `dim`.
         dim: width to cut its vectors to.
         embedder: the new model, loaded already, instead of `model` and `dim`.

@@ -45,13 +45,15 @@ def recall(
     for batch in _scan(adapter, collection, "searched for the recall", progress):
         assert batch.vectors is not None
         exact = _scores(queries, batch.vectors, metric)
-        best = -np.sort(-np.hstack([best, exact]), axis=1)[:, :k]
+        # A vector of zeros has no direction: whether an index finds it counts for nothing.
+        counted = exact if metric is not Metric.COSINE else np.where(batch.vectors.any(axis=1), exact, -np.inf)
+        best = -np.sort(-np.hstack([best, counted]), axis=1)[:, :k]
         for at, document in enumerate(batch.documents):
             for query in range(len(queries)):
                 if document.id in found[query]:
                     scores[query][document.id] = float(exact[query, at])
     filled = [
-        sum(score >= least - _EQUAL for score in held.values()) / int(np.isfinite(row).sum())
+        min(1.0, sum(score >= least - _EQUAL for score in held.values()) / int(np.isfinite(row).sum()))
         for held, row in zip(scores, best, strict=True)
         for least in [float(row[np.isfinite(row)].min())]
     ]

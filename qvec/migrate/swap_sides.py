@@ -1,13 +1,11 @@
-"""The two kinds of collection that can be swapped: qvec's own in any database, and attached PostgreSQL tables."""
+"""The kinds of collection that can be swapped: qvec's own in any database, attached tables, and attached indexes."""
 
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
-from typing import Protocol
 
 from qvec.adapter import Adapter, SupportsCreateSteps, SupportsExchange
 from qvec.checks import check_name
@@ -21,66 +19,14 @@ from qvec.migrate.pg_detach import detach, plan_detach
 from qvec.migrate.pg_session import attached, connected
 from qvec.migrate.pg_sync import SyncReport, sync
 from qvec.migrate.pg_table import PgTable
+from qvec.migrate.swap_index import open_index
 from qvec.migrate.swap_job import SwapJob
 from qvec.migrate.swap_journal import SwapJournal
+from qvec.migrate.swap_side import Side, Told, asked_embedder
 from qvec.passport import passport_of
 from qvec.registry import load_embedder, open_adapter
 from qvec.types import CollectionSpec, IndexSpec, Passport
 from qvec.uri import URI
-
-Told = Callable[[CopyProgress], None] | None
-
-
-class Side(Protocol):
-    """A collection that is being swapped, and its shadow.
-
-    Attributes:
-        adapter: holds both.
-        collection: the name that is searched.
-    """
-
-    adapter: Adapter
-    collection: str
-
-    @abstractmethod
-    def is_switched(self) -> bool:
-        """Tell whether the names were exchanged."""
-
-    @abstractmethod
-    def was_switched_back(self) -> bool:
-        """Tell whether the last exchange was the one back."""
-
-    @abstractmethod
-    def has_shadow(self) -> bool:
-        """Tell whether there is a shadow."""
-
-    @abstractmethod
-    def prepare(self, progress: Told) -> int:
-        """Make the shadow where it is not there; return how many records were brought over."""
-
-    @abstractmethod
-    def preparation(self) -> list[str]:
-        """Say what `prepare` does."""
-
-    @abstractmethod
-    def follow(self, *, into_shadow: bool, progress: Told) -> int:
-        """Bring over what has changed, or after an exchange the last of it back; return how many records."""
-
-    @abstractmethod
-    def exchange(self) -> None:
-        """Let collection and shadow trade names."""
-
-    @abstractmethod
-    def exchange_steps(self) -> list[str]:
-        """Write the statements of `exchange`."""
-
-    @abstractmethod
-    def dropping(self) -> list[str]:
-        """Say what `drop_shadow` does."""
-
-    @abstractmethod
-    def drop_shadow(self) -> None:
-        """Drop the shadow, and what is known of the swap."""
 
 
 @contextmanager
@@ -91,10 +37,14 @@ def open_side(job: SwapJob) -> Iterator[Side]:
         CollectionNotFoundError: it is not there.
         UnsupportedError: the database cannot exchange names.
     """
-    check_name(job.shadow)
     with ExitStack() as stack:
         adapter = open_adapter(job.url)
         stack.callback(adapter.close)
+        index = open_index(job, adapter, stack)
+        if index is not None:
+            yield index
+            return
+        check_name(job.shadow)
         if not isinstance(adapter, SupportsExchange):
             raise UnsupportedError(f"{adapter.capabilities.database} cannot let one collection take another's place")
         live = adapter.describe_collection(job.collection)
@@ -120,15 +70,6 @@ def _is_there(adapter: Adapter, name: str) -> bool:
     return True
 
 
-def _embedder(job: SwapJob, passport: Passport | None) -> Embedder:
-    if job.embedder is not None:
-        return job.embedder
-    model = job.model or (passport.model_id if passport else None)
-    if model is None:
-        raise MigrationError(f"{job.collection!r} does not say whose vectors it holds: name the model")
-    return load_embedder(model, dim=job.dim)
-
-
 class _Records(Side):
     """A collection of qvec's own: passes over its records, remembered in a journal."""
 
@@ -151,7 +92,7 @@ class _Records(Side):
         return bool(self._journal.fact("new")) and _is_there(self.adapter, self._job.shadow)
 
     def prepare(self, progress: Told) -> int:
-        embedder = _embedder(self._job, self._live.passport)
+        embedder = asked_embedder(self._job, self._live.passport)
         passport = _passport(embedder, self._live.passport)
         if passport == self._live.passport:
             raise MigrationError(f"{self.collection!r} has the vectors of {embedder.model_id} already")
@@ -168,7 +109,7 @@ class _Records(Side):
         return self.follow(into_shadow=True, progress=progress)
 
     def preparation(self) -> list[str]:
-        embedder = _embedder(self._job, self._live.passport)
+        embedder = asked_embedder(self._job, self._live.passport)
         count = self.adapter.count(self.collection)
         spec = replace(
             self._live,
@@ -197,6 +138,9 @@ class _Records(Side):
         )
         return follower.run(progress)
 
+    def measured(self) -> tuple[Adapter, str]:
+        return self.adapter, self._job.shadow
+
     def exchange(self) -> None:
         assert isinstance(self.adapter, SupportsExchange)
         # Noted beforehand: who is killed between the two is still switched, and that counts.
@@ -222,7 +166,7 @@ class _Records(Side):
         if written not in self._loaded:
             is_asked = written == self._journal.fact("new")
             if is_asked or passport is None:
-                self._loaded[written] = _embedder(self._job, passport)
+                self._loaded[written] = asked_embedder(self._job, passport)
             else:
                 self._loaded[written] = load_embedder(passport.model_id, dim=passport.dim)
         return self._loaded[written]
@@ -265,6 +209,9 @@ class _Table(Side):
         found = attach(self._attach_job(name, self._given(name)), progress=progress)
         return found.embedded + found.removed
 
+    def measured(self) -> tuple[Adapter, str]:
+        return self.adapter, self._job.shadow
+
     def exchange(self) -> None:
         assert isinstance(self.adapter, SupportsExchange)
         self.adapter.exchange(self.collection, self._job.shadow)
@@ -280,7 +227,7 @@ class _Table(Side):
         detach(self._job.url, self._job.shadow)
 
     def _asked(self) -> Embedder:
-        return _embedder(self._job, self.adapter.describe_collection(self.collection).passport)
+        return asked_embedder(self._job, self.adapter.describe_collection(self.collection).passport)
 
     def _given(self, name: str) -> Embedder | None:
         """The model that is loaded already, where it is the one of this collection."""

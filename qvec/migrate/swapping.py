@@ -1,8 +1,9 @@
 """Giving a live collection the vectors of another model or dim, with no downtime, and a way back.
 
-A shadow is filled beside the collection, `SwapJob.shadow`; then the two trade names. What is written meanwhile is
-followed: in a collection of qvec's by passes over its records (`qvec.migrate.following`), for an attached table by the
-shadow's own trigger and queue.
+A shadow is filled beside the collection, `SwapJob.shadow`, or a second form beside an attached index's first; then the
+two trade places. What is written meanwhile is followed: in a collection of qvec's by passes over its records
+(`qvec.migrate.following`), for an attached table by the shadow's own trigger and queue, in an attached index as an
+attach does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from qvec.migrate.copy_job import CopyProgress
 from qvec.migrate.errors import MigrationError
 from qvec.migrate.swap_job import SwapJob
 from qvec.migrate.swap_recall import recall
-from qvec.migrate.swap_sides import Side, open_side
+from qvec.migrate.swap_side import Side
+from qvec.migrate.swap_sides import open_side
 
 Way: TypeAlias = Literal["switch", "fill", "back", "end"]
 _PASSES = 5
@@ -156,7 +158,7 @@ def _settle(
 
 
 def _checked(side: Side, job: SwapJob, progress: Callable[[CopyProgress], None] | None) -> float:
-    found = recall(side.adapter, job.shadow, progress=progress)
+    found = recall(*side.measured(), progress=progress)
     if found < job.least_recall:
         raise MigrationError(
             f"the new index of {job.collection!r} finds {found:.1%} of the exact neighbours, "

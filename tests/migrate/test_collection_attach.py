@@ -39,10 +39,10 @@ def client(address: str) -> Iterator[Any]:
 def name(client: Any) -> Iterator[str]:
     found = f"articles_{uuid.uuid4().hex[:8]}"
     yield found
-    for alias in (found, f"{found}_qvec_unsettled"):
+    for alias in (found, f"{found}_qvec_unsettled", f"{found}_qvec_swap_unsettled"):
         if client.has_collection(alias) and client.describe_collection(alias)["collection_name"] != alias:
             client.drop_alias(alias)
-    for each in (found, f"{found}_before", f"{found}_qvec"):
+    for each in (found, f"{found}_before", f"{found}_qvec", f"{found}_qvec_swap"):
         if client.has_collection(each):
             client.drop_collection(each)
 

@@ -185,5 +185,5 @@ def test_swap_and_its_way_back(run: Callable[..., Result], tmp_path: Path) -> No
     assert run(*swap).stdout.startswith("books: 5 records with hashing, 64 dimensions; 0 brought over, recall 100.0%")
     assert json.loads(run(*swap, "--rollback", "--json").stdout)["dim"] == 256
     assert run(*swap, "--end", "--dry-run").stdout.startswith("drop the collection books_swap\n")
-    assert run(*swap, "--end").stdout == "dropped books_swap\n"
+    assert run(*swap, "--end").stdout == "books: dropped the other vectors\n"
     assert run(*swap, "--rollback").exit_code == 1
