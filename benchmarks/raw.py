@@ -74,13 +74,14 @@ def postgresql_query(uri: str, table: str, columns: str) -> Callable[[np.ndarray
 
 
 def milvus_load(data: Data, path: Path | str) -> tuple[float, float]:
-    """Insert id, text and vector, then flush; `path` is a Lite file, or a server's URI as a string."""
+    """Insert id, text, metadata and vector, then flush; `path` is a Lite file, or a server's URI as a string."""
     from pymilvus import DataType, MilvusClient
 
     client = MilvusClient(str(path))
     schema = client.create_schema(auto_id=False)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=1024)
     schema.add_field("text", DataType.VARCHAR, max_length=65535)
+    schema.add_field("metadata", DataType.JSON)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=data.vectors.shape[1])
     index = client.prepare_index_params()
     if isinstance(path, str):
@@ -93,7 +94,7 @@ def milvus_load(data: Data, path: Path | str) -> tuple[float, float]:
     started = time.perf_counter()
     for start in range(0, len(data.documents), 1000):
         rows = [
-            {"id": document.id, "text": document.text, "vector": vector}
+            {"id": document.id, "text": document.text, "metadata": document.metadata, "vector": vector}
             for document, vector in zip(
                 data.documents[start : start + 1000], data.vectors[start : start + 1000], strict=True
             )
