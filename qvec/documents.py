@@ -19,6 +19,7 @@ DocumentLike: TypeAlias = "str | Mapping[str, object] | Document"
 """A text; a Document; or a dict with ``text`` and ``id``, ``source``, ``metadata``; all else is metadata."""
 
 _OWN_KEYS = frozenset({"id", "text", "source", "metadata"})
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _PART_ID = re.compile(r"#part\d+$")
 _BREAKS = tuple(re.compile(pattern) for pattern in (r"\n\s*\n", r"\n", r"[.!?。！？；]\s*", r"\s+", r""))
 
@@ -49,9 +50,7 @@ def to_document(item: DocumentLike) -> Document:
 
 def content_digest(document: Document) -> str:
     """Hash all that is stored of a document but its vector: 32 hexadecimal digits."""
-    content = json.dumps(
-        [document.text, document.metadata, document.source], ensure_ascii=False, sort_keys=True, separators=(",", ":")
-    )
+    content = _CANONICAL.encode([document.text, document.metadata, document.source])
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 

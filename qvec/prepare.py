@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
@@ -13,9 +12,12 @@ from qvec.documents import DocumentLike, content_digest, part_id, to_document, w
 from qvec.embedder import Embedder
 from qvec.errors import InvalidInputError, QvecError
 from qvec.long_text import LongText, LongTextRule, Prepared
+from qvec.seen import Seen
 from qvec.types import Document
 
 WINDOW = 512
+_Read = tuple[Document, str, str]
+"""A document, its digest, and where it stood."""
 
 
 @dataclass(slots=True)
@@ -81,39 +83,34 @@ class Planner:
         self._name = name
         self._rule = LongTextRule(embedder, long_text, max_text_bytes=adapter.capabilities.max_text_bytes)
         self._failed_ids: set[str] = set()
-        self._seen = sqlite3.connect("")  # an empty name is a private database that spills to disk
-        self._seen.executescript(
-            "CREATE TABLE ids (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID;"
-            "CREATE TABLE sources (id TEXT PRIMARY KEY) WITHOUT ROWID;"
-            "CREATE TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;"
-            "CREATE TABLE stale (id TEXT PRIMARY KEY) WITHOUT ROWID;"
-        )
+        self._seen = Seen()
 
     def __enter__(self) -> Self:
+        self._seen.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._seen.close()
+        self._seen.__exit__(kind, exc, tb)
 
     def windows(self, docs: Iterable[DocumentLike]) -> Iterator[Window]:
         """Read documents and yield what has to be written, a window at a time."""
-        batch: list[tuple[Document, str]] = []
+        batch: list[_Read] = []
         window = Window()
         for item in docs:
             self.documents += 1
             window.documents += 1
-            read = self._read(item, window)
+            read = self._read(item)
             if read is not None:
                 batch.append(read)
             if window.documents >= WINDOW:
-                yield self._plan(batch, window)
+                yield self._plan(self._first(batch, window), window)
                 batch, window = [], Window()
         if window.documents:
-            yield self._plan(batch, window)
+            yield self._plan(self._first(batch, window), window)
 
     def mentioned(self, source: str) -> bool:
         """Tell whether any document read so far, failed ones included, was of this source."""
-        return self._seen.execute("SELECT 1 FROM sources WHERE id = ?", (source,)).fetchone() is not None
+        return self._seen.has_source(source)
 
     def give_up(self, entry: Entry) -> None:
         """Report a document as failed and keep what the database has of it."""
@@ -122,30 +119,34 @@ class Planner:
 
     def stale(self, size: int = 1000) -> Iterator[list[str]]:
         """Yield the ids of records that their sources no longer have, after all windows are written."""
-        rows = self._seen.execute("SELECT id FROM stale WHERE id NOT IN (SELECT id FROM kept)")
-        while found := rows.fetchmany(size):
-            ids = [record for (record,) in found if whole_id(record) not in self._failed_ids]
+        for found in self._seen.stale(size):
+            ids = [record for record in found if whole_id(record) not in self._failed_ids]
             if ids:
                 yield ids
 
-    def _read(self, item: DocumentLike, window: Window) -> tuple[Document, str] | None:
+    def _read(self, item: DocumentLike) -> _Read | None:
         position = f"docs[{self.documents - 1}]"
         try:
             document = to_document(item)
         except InvalidInputError as exc:
             self._refuse(item, position, str(exc))
             return None
-        digest = content_digest(document)
-        fresh = self._seen.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (document.id, digest)).rowcount
-        if not fresh:
-            (first,) = self._seen.execute("SELECT digest FROM ids WHERE id = ?", (document.id,)).fetchone()
-            if first == digest:
+        return document, content_digest(document), position
+
+    def _first(self, batch: Sequence[_Read], window: Window) -> list[_Read]:
+        """Leave out the documents whose id occurred before."""
+        firsts = self._seen.first_digests([(document.id, digest) for document, digest, _ in batch])
+        new: list[_Read] = []
+        for read, first in zip(batch, firsts, strict=True):
+            document, digest, position = read
+            if first is None:
+                new.append(read)
+            elif first == digest:
                 window.unchanged += 1
             else:
                 self.failed[position] = f"its id {document.id!r} occurred before in this call with other content"
-            return None
-        self._seen.execute("INSERT OR IGNORE INTO sources VALUES (?)", (document.source,))
-        return document, digest
+        self._seen.note("sources", (document.source for document, _, _ in new))
+        return new
 
     def _refuse(self, item: object, position: str, reason: str) -> None:
         named = item.id if isinstance(item, Document) else item.get("id") if isinstance(item, Mapping) else None
@@ -156,26 +157,29 @@ class Planner:
         self.failed[key] = reason
         given = item.source if isinstance(item, Document) else item.get("source") if isinstance(item, Mapping) else None
         source = given.encode(errors="replace").decode() if isinstance(given, str) and given else key
-        self._seen.execute("INSERT OR IGNORE INTO sources VALUES (?)", (source,))
+        self._seen.note("sources", [source])
         self._failed_ids.add(key)
 
-    def _plan(self, batch: list[tuple[Document, str]], window: Window) -> Window:
-        sources = list(dict.fromkeys(document.source for document, _ in batch))
+    def _plan(self, batch: Sequence[_Read], window: Window) -> Window:
+        sources = list(dict.fromkeys(document.source for document, _, _ in batch))
         held = self._adapter.digests(self._name, sources) if sources else {}
-        changed: list[tuple[Document, str]] = []
-        for document, digest in batch:
-            kept = _unchanged_records(document.id, digest, held)
-            if kept:
+        kept: list[str] = []
+        changed: list[_Read] = []
+        for read in batch:
+            document, digest, _ = read
+            if records := _unchanged_records(document.id, digest, held):
                 window.unchanged += 1
-                self._keep(kept)
+                kept += records
             else:
-                changed.append((document, digest))
-        for document, digest in changed:
-            self._enter(document, digest, held, window)
-        self._seen.executemany("INSERT OR IGNORE INTO stale VALUES (?)", ((record,) for record in held))
+                changed.append(read)
+        for document, digest, _ in changed:
+            kept += self._enter(document, digest, held, window)
+        self._seen.note("kept", kept)
+        self._seen.note("stale", held)
         return window
 
-    def _enter(self, document: Document, digest: str, held: Mapping[str, str], window: Window) -> None:
+    def _enter(self, document: Document, digest: str, held: Mapping[str, str], window: Window) -> list[str]:
+        """Make a document ready to be written; returns the ids of its records."""
         is_new = document.id not in held and part_id(document.id, 1) not in held
         entry = Entry(document, Prepared([]), is_new)
         try:
@@ -183,20 +187,17 @@ class Planner:
         except QvecError as exc:
             entry.reason = str(exc)
             self.give_up(entry)
-            return
-        self._keep(record.id for record in entry.records)
+            return []
         window.entries.append(entry)
+        return [record.id for record in entry.records]
 
     def _prepare(self, document: Document, digest: str) -> Prepared:
         prepared = self._rule.prepare(document)
         total = len(prepared.records)
-        if total == 1:
-            return replace(prepared, records=[replace(prepared.records[0], digest=digest)])
-        parts = enumerate(prepared.records, 1)
-        return replace(prepared, records=[replace(part, digest=f"{digest}/{number}/{total}") for number, part in parts])
-
-    def _keep(self, ids: Iterable[str]) -> None:
-        self._seen.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((record,) for record in ids))
+        for number, record in enumerate(prepared.records, 1):
+            mark = digest if total == 1 else f"{digest}/{number}/{total}"
+            prepared.records[number - 1] = replace(record, digest=mark)
+        return prepared
 
 
 def _unchanged_records(document_id: str, digest: str, held: Mapping[str, str]) -> list[str]:

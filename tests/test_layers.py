@@ -22,6 +22,7 @@ LEVELS = {
         "lexical_weight",
         "translation",
         "sampling",
+        "seen",
         "checks",
         "documents",
         "specs",
