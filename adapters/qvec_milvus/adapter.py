@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from qvec.adapter import Adapter, SupportsExchange, SupportsHybrid
-from qvec.checks import check_batch, check_existing, check_held, check_k, check_spec, check_vectors
+from qvec.checks import check_batch, check_existing, check_held, check_k, check_vectors
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, QvecError
 from qvec.filters import Filter
 from qvec.foreign import SupportsLayout
@@ -120,9 +120,7 @@ class MilvusAdapter(Adapter, SupportsHybrid, SupportsLayout, SupportsExchange, A
 
     def create_collection(self, spec: CollectionSpec, *, exist_ok: bool = False) -> None:
         """Make a Milvus collection with its indexes, and load it."""
-        if spec.analyzer is not None:
-            analyzers.check(self._connection, spec.analyzer, self.capabilities.database)
-        check_spec(spec, self.capabilities)
+        self._check_spec(spec)
         # Of two threads that create the same, Lite 3.2 fails one halfway.
         with self._creating, self._connection.use() as client:
             if found := self._describe(client, spec.name):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 
 from qvec.adapter import SupportsCreateSteps
-from qvec.types import CollectionSpec
-from qvec_milvus import schema
+from qvec.checks import check_spec
+from qvec.types import Capabilities, CollectionSpec
+from qvec_milvus import analyzers, schema
 from qvec_milvus.connection import Connection
 
 
@@ -15,8 +17,14 @@ class Creations(SupportsCreateSteps):
 
     _connection: Connection
 
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """As of `Adapter`."""
+
     def create_steps(self, spec: CollectionSpec) -> list[str]:
         """Write the calls of Milvus' client, with their schemas as JSON."""
+        self._check_spec(spec)
         with self._connection.use() as client:
             shape = schema.shape_of(self._connection, spec)
             fields = schema.schema(self._connection.driver, client, shape).to_dict()["fields"]
@@ -29,3 +37,8 @@ class Creations(SupportsCreateSteps):
             f"create_index {spec.name} {json.dumps(told, default=str)}",
             f"load_collection {spec.name}",
         ]
+
+    def _check_spec(self, spec: CollectionSpec) -> None:
+        if spec.analyzer is not None:
+            analyzers.check(self._connection, spec.analyzer, self.capabilities.database)
+        check_spec(spec, self.capabilities)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from qvec.adapter import Adapter
+from qvec.adapter import Adapter, SupportsCreateSteps
 from qvec.errors import CollectionExistsError, CollectionNotFoundError, ConfigError, QvecError, UnsupportedError
 from qvec.registry import open_adapter
 from qvec.testing.base import Connection, SuiteBase, fill, fresh_name, ids_of, make, need_metric, scan_all
@@ -150,6 +150,9 @@ class LifecycleTests(SuiteBase):
             pytest.skip("declares no limit of the dim")
         with pytest.raises(UnsupportedError, match=str(limit)):
             make(adapter, name, dim=limit + 1)
+        if isinstance(adapter, SupportsCreateSteps):
+            with pytest.raises(UnsupportedError, match=str(limit)):
+                adapter.create_steps(CollectionSpec(name, limit + 1))
         assert name not in adapter.list_collections()
 
     @pytest.mark.parametrize("metric", list(Metric))
