@@ -107,7 +107,16 @@ def _encode(tokenizer: Tokenizer, rows: Sequence[dict[str, str]], part: str) -> 
 class Sampler:
     """Draw batches, one task each, the same ones for the same seed."""
 
-    def __init__(self, *, seed: int, size: int, hard: float = 0.0, tasks: Mapping[str, float] = TASKS) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        size: int,
+        hard: float = 0.0,
+        tasks: Mapping[str, float] = TASKS,
+        longest: int = MAX_DOCUMENT,
+    ) -> None:
+        self.longest = longest
         self.vectors: dict[str, NDArray[np.float32]] = {}
         self.tasks = tasks
         self.hard = hard
@@ -142,7 +151,7 @@ class Sampler:
         rows = self._rows(PAIRED.get(task, task))
         pairs = [self._pair(task, int(row)) for row in rows]
         queries = [np.concatenate([self._any_prompt(), q[:MAX_QUERY], END]) for q, _ in pairs]
-        documents = [np.concatenate([d[:MAX_DOCUMENT], END]) for _, d in pairs]
+        documents = [np.concatenate([d[: self.longest], END]) for _, d in pairs]
         same = _same([q.tobytes() for q, _ in pairs]) | _same([d.tobytes() for d in documents])
         return Batch(task, *_flat(queries), *_flat(documents), same, rows)
 

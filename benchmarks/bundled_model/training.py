@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.bundled_model.batches import END, MAX_QUERY, RENDERED, TASKS, Sampler, _flat
+from benchmarks.bundled_model.batches import END, MAX_DOCUMENT, MAX_QUERY, RENDERED, TASKS, Sampler, _flat
 from benchmarks.bundled_model.network import Bag, Shape
 from benchmarks.bundled_model.places import cache
 from benchmarks.bundled_model.teachers import principal
@@ -38,6 +38,7 @@ class Plan:
         distil: share of steps that imitate a teacher.
         hard: share of batches made of look-alikes.
         rendered: whether queries rendered in Chinese are among the tasks.
+        longest: tokens at which documents are cut.
         keep: how far the finished weights are taken back to the earlier plan's, which knew more English.
     """
 
@@ -54,13 +55,25 @@ class Plan:
     blend: float = 0.0
     hard: float = 0.0
     rendered: bool = False
+    longest: int = MAX_DOCUMENT
     keep: float = 0.0
 
 
 PLANS = (
     Plan(),
     Plan("tune", 1400, start="bag", blend=0.3, embedding_rate=1.5e-3, rate=4e-4, distil=0.3, pull=1.0, seed=2),
-    Plan("chinese", 280, start="tune", rendered=True, keep=0.4, embedding_rate=1.5e-3, rate=4e-4, distil=0.12, seed=3),
+    Plan(
+        "chinese",
+        1000,
+        start="tune",
+        rendered=True,
+        longest=128,
+        keep=0.4,
+        embedding_rate=1.5e-3,
+        rate=4e-4,
+        distil=0.12,
+        seed=3,
+    ),
 )
 
 
@@ -137,7 +150,7 @@ def train(plan: Plan) -> Path:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bag = fresh(plan).to(device)
     tasks = RENDERED if plan.rendered else TASKS
-    sampler = Sampler(seed=plan.seed, size=plan.batch, hard=plan.hard, tasks=tasks)
+    sampler = Sampler(seed=plan.seed, size=plan.batch, hard=plan.hard, tasks=tasks, longest=plan.longest)
     if plan.hard:
         _look(bag, sampler)
     teachers = [Likeness(name, sampler.tokenizer, seed=plan.seed) for name in ("minilm", "e5")] if plan.distil else []
