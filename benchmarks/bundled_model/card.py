@@ -142,7 +142,8 @@ pyhow_zh was written for this project by its authors and is a smoke test, not a 
 The keyword leg's weight (`qvec.lexical_weight`) was fitted to these weights' answers over the sets above, and some of
 prose. `benchmarks/results/weights-*.jsonl` has what it reaches on samples of up to 600 queries a set, and in
 collections of 25 documents cut from them: .021 nDCG@10 above the better leg on average over 45 sets, .021
-below on pyhow_zh_sig/en and at most .01 on the others, where ranks (`fusion="rrf"`) are .010 above. `quality-*.jsonl` has the databases' figures.
+below on pyhow_zh_sig/en and at most .01 on the others, where ranks (`fusion="rrf"`) are .010 above.
+`quality-*.jsonl` has the databases' figures.
 """
 
 
