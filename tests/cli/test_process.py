@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 
 
 def test_index_then_search_in_processes_of_their_own(process, project):
@@ -40,7 +41,10 @@ def test_a_missing_driver_is_one_line_with_the_pip_command(workplace, environmen
 def test_ctrl_c_leaves_with_130(workplace, environment):
     command = [sys.executable, "-m", "qvec", "index", "-", "--collection", "notes"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as running:
+    streams = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "text": True}
+    # What runs in the background of a shell ignores Ctrl-C, and its children with it.
+    heeding = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(command, env=environment, preexec_fn=heeding, **streams) as running:
         # More than a pipe holds: once it is written, the program is past its imports and reads.
         running.stdin.write((json.dumps({"id": "a", "text": "words " * 100}) + "\n") * 1000)
         running.stdin.flush()
