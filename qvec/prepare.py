@@ -86,11 +86,10 @@ class Planner:
         self._seen = Seen()
 
     def __enter__(self) -> Self:
-        self._seen.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._seen.__exit__(kind, exc, tb)
+        self._seen.close()
 
     def windows(self, docs: Iterable[DocumentLike]) -> Iterator[Window]:
         """Read documents and yield what has to be written, a window at a time."""

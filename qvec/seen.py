@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, TypeVar
 
 _ROWS = 400  # twice that is below the 999 values that every SQLite takes in one statement
 Row = TypeVar("Row")
@@ -28,10 +27,8 @@ class Seen:
             "CREATE TABLE stale (id TEXT PRIMARY KEY) WITHOUT ROWID;"
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Throw it away."""
         self._store.close()
 
     def first_digests(self, digests: Sequence[tuple[str, str]]) -> list[str | None]:

@@ -118,7 +118,7 @@ def holder(connection: Connection, index: str) -> str:
 
 def hold(connection: Connection, index: str, who: str) -> None:
     """Note who is at work on an index, beside its other notes."""
-    renote(connection, index, lambda notes: _but(notes, HOLDER) | ({HOLDER: who} if who else {}))
+    renote(connection, index, lambda notes: without(notes, HOLDER) | ({HOLDER: who} if who else {}))
 
 
 def rows(
@@ -199,13 +199,9 @@ def clearing(forms: Sequence[AttachForm]) -> dict[str, Any]:
     return {"query": {"bool": {"should": having}}, "script": script, "conflicts": "proceed"}
 
 
-def without(mappings: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the notes in a mapping that are not qvec's."""
-    return _but(mappings.get("_meta", {}), NOTE, HOLDER, BESIDE)
-
-
-def _but(notes: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in notes.items() if key not in keys}
+def without(notes: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Write the notes of a mapping but these, or but all of qvec's."""
+    return {key: value for key, value in notes.items() if key not in (keys or (NOTE, HOLDER, BESIDE))}
 
 
 def clear(connection: Connection, index: str, *forms: AttachForm) -> None:
@@ -222,7 +218,7 @@ def undo(connection: Connection, index: str, form: AttachForm) -> None:
     """Take the values away, and then the notes; those of an open swap as well."""
     name, mappings = found(connection, index)
     clear(connection, name, form, *forms_beside(mappings))
-    renote(connection, name, lambda notes: without({"_meta": notes}))
+    renote(connection, name, without)
 
 
 def forms_beside(mappings: Mapping[str, Any]) -> list[AttachForm]:
@@ -252,8 +248,13 @@ def steps(connection: Connection, index: str, form: AttachForm) -> list[str]:
 def undoing_steps(connection: Connection, index: str, form: AttachForm) -> list[str]:
     """Write the requests of an undo."""
     name, mappings = found(connection, index)
+    return clearing_steps(name, [form, *forms_beside(mappings)], without(mappings.get("_meta", {})))
+
+
+def clearing_steps(name: str, forms: Sequence[AttachForm], notes: Mapping[str, Any]) -> list[str]:
+    """Write the requests that take the values of these forms away and leave these notes."""
     return [
         f"POST /{name}/_refresh",
-        f"POST /{name}/_update_by_query?refresh=true {json.dumps(clearing([form, *forms_beside(mappings)]))}",
-        f"PUT /{name}/_mapping {json.dumps({'_meta': without(mappings)})}",
+        f"POST /{name}/_update_by_query?refresh=true {json.dumps(clearing(forms))}",
+        f"PUT /{name}/_mapping {json.dumps({'_meta': notes})}",
     ]

@@ -57,12 +57,7 @@ def exchange(connection: Connection, index: str) -> None:
 def end_steps(connection: Connection, index: str) -> list[str]:
     """Write the requests of the end."""
     name, mappings = found(connection, index)
-    clearing = attaching.clearing(attaching.forms_beside(mappings))
-    return [
-        f"POST /{name}/_refresh",
-        f"POST /{name}/_update_by_query?refresh=true {json.dumps(clearing)}",
-        f"PUT /{name}/_mapping {json.dumps({'_meta': _ended(mappings.get('_meta', {}))})}",
-    ]
+    return attaching.clearing_steps(name, attaching.forms_beside(mappings), _ended(mappings.get("_meta", {})))
 
 
 def end(connection: Connection, index: str) -> None:
@@ -85,4 +80,4 @@ def _exchanged(notes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ended(notes: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in notes.items() if key != BESIDE}
+    return attaching.without(notes, BESIDE)

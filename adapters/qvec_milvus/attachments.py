@@ -189,15 +189,15 @@ class Attachments(SupportsAttachSwap):
 
     def exchange_forms(self, index: str) -> None:
         """Move the alias."""
-        live = self._twin(index)
-        swapping.exchange(self._connection, swapping.need(swapping.find(self._connection, live), index))
+        swapping.exchange(self._connection, self._pair(index))
 
     def end_swap_steps(self, index: str) -> list[str]:
         """Say the requests in words."""
-        pair = swapping.need(swapping.find(self._connection, self._twin(index)), index)
-        return [f"drop the Milvus collection {pair.beside.new}"]
+        return [f"drop the Milvus collection {self._pair(index).beside.new}"]
 
     def end_swap(self, index: str) -> None:
         """Drop the second twin."""
-        live = self._twin(index)
-        swapping.end(self._connection, swapping.need(swapping.find(self._connection, live), index))
+        swapping.end(self._connection, self._pair(index))
+
+    def _pair(self, index: str) -> swapping.Pair:
+        return swapping.need(swapping.find(self._connection, self._twin(index)), index)

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
 from qvec.database import Database, connect
-from qvec.embedder import Embedder
 from qvec.errors import CollectionNotFoundError, ConfigError, InvalidInputError, PassportMismatchError, UnsupportedError
 from qvec.filters import Compare, Exists, Not, Op, matches
 from qvec.layouts import FieldMap
-from qvec.registry import load_embedder
 from qvec.testing.cases import FILTER_CASES, FILTER_DOCUMENTS
 from qvec.types import CollectionSpec, Document
 from tests.adapters.milvus_server import milvus_uri
-from tests.conftest import required
-
-DIM = 64
-DOCUMENTS = (
-    Document("a", "read a csv file", {"lang": "py", "stars": 3}),
-    Document("b", "write a csv file line by line", {"lang": "py", "stars": 10}),
-    Document("c", "open a socket and read from it", {"lang": "go", "stars": 3}),
-    Document("d", "读取文件的内容", {"lang": "zh", "stars": 7}),
-    Document("e", "parse JSON: readJsonFile(path)", {"lang": "java", "stars": 1}),
-    Document("f", "O'Brien's \"quoted\" file", {"lang": "it's", "stars": 0}),
+from tests.integrations.foreign_writers import (
+    DIM,
+    DOCUMENTS,
+    model,
+    write_llamaindex,
+    write_milvus,
+    write_pgvector,
+    write_pgvectorstore,
 )
+
 QUERIES = ("read a csv file", "读取文件", "json", "o'brien")
 
 
@@ -68,117 +62,6 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def milvus_server() -> str:
     return milvus_uri()
-
-
-@cache
-def model() -> Embedder:
-    return load_embedder("bundled", dim=DIM)
-
-
-def _framework(module: str) -> object:
-    return __import__(module) if required("all") else pytest.importorskip(module)
-
-
-def _embeddings() -> object:
-    from qvec.integrations.langchain import QvecEmbeddings
-
-    return QvecEmbeddings(model())
-
-
-def _fields(documents: Sequence[Document]) -> dict[str, list[object]]:
-    return {
-        "texts": [document.text for document in documents],
-        "metadatas": [dict(document.metadata) for document in documents],
-        "ids": [document.id for document in documents],
-    }
-
-
-def write_pgvector(uri: str, name: str, documents: Sequence[Document]) -> None:
-    _framework("langchain_postgres")
-    from langchain_postgres import PGVector
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        url = uri.replace("postgresql://", "postgresql+psycopg://")
-        store = PGVector(_embeddings(), connection=url, collection_name=name, use_jsonb=True)
-        store.add_texts(**_fields(documents))
-        store._engine.dispose()
-
-
-def write_pgvectorstore(uri: str, name: str, documents: Sequence[Document]) -> None:
-    _framework("langchain_postgres")
-    from langchain_postgres import Column, PGEngine, PGVectorStore
-
-    engine = PGEngine.from_connection_string(uri.replace("postgresql://", "postgresql+psycopg://"))
-    try:
-        engine.init_vectorstore_table(name, DIM, metadata_columns=[Column("lang", "TEXT")])
-        store = PGVectorStore.create_sync(engine, _embeddings(), name, metadata_columns=["lang"])
-        store.add_texts(**_fields(documents))
-    finally:
-        engine._run_as_sync(engine.close())
-
-
-def llamaindex_store(uri: str, name: str, **options: object) -> Any:
-    _framework("llama_index.vector_stores.postgres")
-    from llama_index.vector_stores.postgres import PGVectorStore
-
-    return PGVectorStore(
-        connection_string=uri.replace("postgresql://", "postgresql+psycopg2://"),
-        async_connection_string=uri.replace("postgresql://", "postgresql+asyncpg://"),
-        table_name=name,
-        embed_dim=DIM,
-        **options,
-    )
-
-
-def write_llamaindex(uri: str, name: str, documents: Sequence[Document]) -> None:
-    store = llamaindex_store(uri, name)
-    from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
-
-    vectors = model().encode_document([document.text for document in documents])
-    store.add(
-        [
-            TextNode(
-                id_=document.id,
-                text=document.text,
-                metadata=dict(document.metadata),
-                embedding=vector.tolist(),
-                relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id="whole")},
-            )
-            for document, vector in zip(documents, vectors, strict=True)
-        ]
-    )
-    store._engine.dispose()
-
-
-# Lite's server hangs up on a client that asks every ten seconds whether it lives, as pymilvus does unless it is told.
-_NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.keepalive_permit_without_calls": False}
-
-
-def milvus_place(uri: str) -> dict[str, object]:
-    """Where langchain-milvus connects to, as one that Lite does not hang up on."""
-    return {
-        "uri": uri.replace("milvus://", "http://").removeprefix("milvus:"),
-        "timeout": 60,
-        "grpc_options": _NO_PINGS,
-    }
-
-
-def write_milvus(uri: str, name: str, documents: Sequence[Document]) -> None:
-    _framework("langchain_milvus")
-    from langchain_milvus import Milvus
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        store = Milvus(
-            _embeddings(),
-            connection_args=milvus_place(uri),
-            collection_name=name,
-            drop_old=True,
-            enable_dynamic_field=True,
-        )
-        store.add_texts(**_fields(documents))
-        store.client.close()
 
 
 WRITERS: dict[str, tuple[str, str, Writer]] = {

@@ -6,17 +6,16 @@ import pytest
 
 from qvec.database import connect
 from qvec.layouts import FieldMap
-from tests.integrations.test_foreign import (
+from tests.integrations.foreign_writers import (
     DOCUMENTS,
-    _embeddings,
-    _fields,
-    _framework,
+    embeddings,
+    fields,
+    framework,
     llamaindex_store,
-    milvus,
     milvus_place,
     model,
-    postgres,
 )
+from tests.integrations.test_foreign import milvus, postgres
 
 __all__ = ["milvus", "postgres"]  # fixtures
 
@@ -41,13 +40,13 @@ def check(uri: str, layout: str | FieldMap, name: str) -> None:
         ({"metadata_field": "about"}, FieldMap(id="pk", text="text", vector="vector", metadata="about")),
     ],
 )
-def test_a_langchain_milvus_collection_of_other_fields(milvus, options, layout):
-    _framework("langchain_milvus")
+def test_a_langchain_milvus_collection_of_otherfields(milvus, options, layout):
+    framework("langchain_milvus")
     from langchain_milvus import Milvus
 
     name = "_".join(["other", *options])
-    store = Milvus(_embeddings(), connection_args=milvus_place(milvus), collection_name=name, **options)
-    store.add_texts(**_fields(DOCUMENTS))
+    store = Milvus(embeddings(), connection_args=milvus_place(milvus), collection_name=name, **options)
+    store.add_texts(**fields(DOCUMENTS))
     store.client.close()
     check(milvus, layout, name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from qvec.registry import load_embedder
 from qvec.uri import URI
 from tests.migrate.collections import ROWS, content, lite_client, make, row
 from tests.migrate.editing import Editing
-from tests.migrate.searching import searching
+from tests.migrate.searching import dim_of, found_throughout, is_right
 from tests.migrate.test_collection_attach import address, client, job, name
 from tests.migrate.test_collection_killed import FEW, NAME, attached, copied, untouched
 from tests.migrate.test_killed import POINTS, Kills, killed_after
@@ -43,16 +42,6 @@ __all__ = ["address", "attached", "client", "name", "untouched"]
 
 def swap_job(address: str, name: str, **more: object) -> SwapJob:
     return SwapJob(url=address, collection=name, **{"dim": 32, **more})
-
-
-def dim_of(address: str, name: str) -> int:
-    passport = layout_of(address, name).passport
-    assert passport is not None
-    return passport.dim
-
-
-def is_right(address: str, name: str) -> bool:
-    return verify(Attached(url=address, collection=name)).is_same
 
 
 def write(client: Any, name: str, *rows: dict[str, object]) -> None:
@@ -295,16 +284,7 @@ def test_the_command_swaps_rolls_back_and_ends(address: str, client: Any, name: 
 def test_a_search_finds_its_article_at_every_moment(address: str, client: Any, name: str) -> None:
     make(client, name)
     attach_index(job(address, name))
-    other = swap_job(address, name)
-    with searching(address, name) as found:
-        assert swap(other).is_switched
-        assert not roll_back(other).is_switched
-        assert swap(other).is_switched
-        end_swap(other)
-        seen = len(found)
-        while len(found) < seen + 3:
-            time.sleep(0.05)
-    assert (set(found), len(found) > 10) == ({"77"}, True)
+    assert set(found_throughout(swap_job(address, name))) == {"77"}
 
 
 def test_a_searcher_whose_collection_was_dropped_takes_the_one_in_its_place(

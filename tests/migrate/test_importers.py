@@ -15,7 +15,7 @@ from qvec.errors import InvalidInputError
 from qvec.migrate import CopyJob, FieldMap, copy
 from qvec.registry import embedded_uri, load_embedder, open_adapter
 from tests.integrations import test_foreign as foreign
-from tests.integrations.test_foreign import DIM, model, write_llamaindex, write_pgvector, write_pgvectorstore
+from tests.integrations.foreign_writers import DIM, model, write_llamaindex, write_pgvector, write_pgvectorstore
 from tests.migrate.postgres import psycopg
 
 # PGVectorStore takes none but UUIDs.

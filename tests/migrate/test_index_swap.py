@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ from qvec.migrate import (
 )
 from qvec.registry import load_embedder
 from tests.migrate.editing import Editing
-from tests.migrate.searching import searching
+from tests.migrate.searching import dim_of, found_throughout, is_right
 from tests.migrate.test_index_attach import ROWS, client, elasticsearch, index, job, sources, url
 from tests.migrate.test_killed import POINTS, Kills, killed_after
 from tests.migrate.test_signals import STOPPED, start, stopped_at
@@ -45,16 +44,6 @@ def attached(url: str, index: str) -> str:
 
 def swap_job(url: str, index: str, **more: object) -> SwapJob:
     return SwapJob(url=url, collection=index, **{"dim": 64, **more})
-
-
-def is_right(url: str, index: str) -> bool:
-    return verify(Attached(url=url, collection=index)).is_same
-
-
-def dim_of(url: str, index: str) -> int:
-    passport = layout_of(url, index).passport
-    assert passport is not None
-    return passport.dim
 
 
 def test_a_swap_changes_model_and_dim_and_can_be_rolled_back(
@@ -187,8 +176,7 @@ def run_swap(url: str, index: str) -> None:
     swap(swap_job(url, index))
 
 
-@pytest.mark.parametrize("count", [POINTS // 2])
-def test_a_swap_killed_at_any_point_is_finished_by_the_next(count: int, url: str, attached: str) -> None:
+def test_a_swap_killed_at_any_point_is_finished_by_the_next(url: str, attached: str) -> None:
     def unbroken() -> bool:
         return killed_after(120, run_swap, url, attached)
 
@@ -196,8 +184,8 @@ def test_a_swap_killed_at_any_point_is_finished_by_the_next(count: int, url: str
         undo(Attached(url=url, collection=attached))
         attach_index(IndexJob(url=url, index=attached, text="body.en", model="hashing"))
 
-    kill = Kills(unbroken, seed=count)
-    for number in kill.points(count):
+    kill = Kills(unbroken, seed=POINTS // 2)
+    for number in kill.points(POINTS // 2):
         undone()
         kill(run_swap, url, attached)
         assert qvec.search(attached, "article 77 about topic0", k=1, backend=url)[0].id == "77"
@@ -218,13 +206,4 @@ def test_the_command_swaps_rolls_back_and_ends(url: str, attached: str) -> None:
 
 
 def test_a_search_finds_its_article_at_every_moment(url: str, attached: str) -> None:
-    other = swap_job(url, attached)
-    with searching(url, attached) as found:
-        assert swap(other).is_switched
-        assert not roll_back(other).is_switched
-        assert swap(other).is_switched
-        end_swap(other)
-        seen = len(found)
-        while len(found) < seen + 3:
-            time.sleep(0.05)
-    assert (set(found), len(found) > 10) == ({"77"}, True)
+    assert set(found_throughout(swap_job(url, attached))) == {"77"}
