@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qvec.code import Chunk, chunk_file, documents_of
+from qvec.code import Chunk, chunk_file, documents_of, title_of
 from qvec.code.languages import language_of
+from qvec.code.summary import summary_of
 from qvec.errors import InvalidInputError
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
@@ -270,10 +271,10 @@ def test_an_id_holds_when_the_lines_move():
 
 def test_a_document_tells_where_it_is_from():
     document = documents_of(chunk_file("p/a.py", f"def f():\n{BODY}"))[0]
-    assert document.searchable_text.startswith("p/a.py f\ndef f():")
+    assert document.searchable_text.startswith("p/a.py f (a.f)\ndef f():")
     assert document.source == "p/a.py"
     assert dict(document.metadata) == {
-        "title": "p/a.py f",
+        "title": "p/a.py f (a.f)",
         "path": "p/a.py",
         "language": "python",
         "symbol": "f",
@@ -281,6 +282,66 @@ def test_a_document_tells_where_it_is_from():
         "start_line": 1,
         "end_line": 11,
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "symbol", "title"),
+    [
+        ("csv.py", "DictReader.__next__", "csv.py DictReader.__next__ (csv.DictReader.__next__)"),
+        ("lib/csv.py", "reader, writer", "lib/csv.py reader, writer (csv.reader, csv.writer)"),
+        ("json/__init__.py", "loads", "json/__init__.py loads (json.loads)"),
+        ("__init__.py", "f", "__init__.py f (__init__.f)"),
+        ("src/store/index.ts", "open", "src/store/index.ts open (store.open)"),
+        ("Makefile", "all", "Makefile all (Makefile.all)"),
+        ("csv.py", "", "csv.py"),
+    ],
+)
+def test_a_title_names_a_symbol_as_programs_do(path, symbol, title):
+    assert title_of(path, symbol) == title
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "summary"),
+    [
+        ("python", '#!/usr/bin/env python\n# Copyright\n\n"""Read and write CSV.\n\nMore."""\n', "Read and write CSV."),
+        ("python", "r'''Two\n   lines.'''\nimport os", "Two lines."),
+        ("python", "'one line'\n", "one line"),
+        ("python", 'import os\n"""not a docstring"""', ""),
+        ("python", "'''Cut off here.\n\nIn the mid", "Cut off here."),
+        ("python", '""""""', ""),
+        ("rust", "//! Reads CSV.\n//! Writes it.\n//!\n//! More.\nuse std::io;", "Reads CSV. Writes it."),
+        (
+            "go",
+            "// Copyright\n\n// Package csv reads and\n// writes CSV.\npackage csv\n",
+            "Package csv reads and writes CSV.",
+        ),
+        ("go", "/*\nPackage csv reads CSV.\n\nMore.\n*/\npackage csv\n", "Package csv reads CSV."),
+        ("go", "package csv\n", ""),
+        ("java", "/* Licensed to the moon. */", ""),
+        ("", "", ""),
+    ],
+)
+def test_a_file_says_what_it_is_for(language, text, summary):
+    assert summary_of(text, language) == summary
+
+
+def test_a_long_summary_ends_with_a_whole_word():
+    summary = summary_of(f'"""{"twelve chars " * 40}"""', "python")
+    assert 180 < len(summary) <= 200
+    assert summary.endswith(("chars", "twelve"))
+
+
+def test_what_a_file_is_for_stands_in_the_title_of_each_piece_but_the_one_that_says_it():
+    text = f'"""Read and write CSV."""\n\nimport os\n{BODY}\n\ndef f():\n{BODY}'
+    first, *others = documents_of(chunk_file("a.py", text))
+    assert first.metadata["title"] == "a.py"
+    assert [document.metadata["title"] for document in others][-1] == "a.py f (a.f): Read and write CSV."
+
+
+def test_a_section_is_titled_by_its_headings():
+    text = "# Guide\n\nwords\n\n## Install, quickly\n\n" + "more words\n" * 200
+    titles = [document.metadata["title"] for document in documents_of(chunk_file("docs/a.md", text))]
+    assert titles[-1] == "docs/a.md Guide > Install, quickly"
 
 
 def test_an_id_over_the_limit_is_shortened_and_stays_unique():
