@@ -26,8 +26,10 @@ from qvec.types import IndexKind, IndexSpec
 HNSW = IndexSpec(kind="hnsw")
 OURS = "qvec"
 OURS_EXACT = "qvec, exact"
+OURS_HYBRID = "qvec, hybrid"
 _WITH_KEYWORDS = "metadata to filter by, digests, keywords"
 _PEER = "peer"
+_LANGCHAIN_MILVUS = "langchain-milvus"
 _INDEX_SECONDS = 120
 _LANGCHAIN_MILVUS_EF = 10
 _LANGCHAIN_ELASTICSEARCH_EF = 50
@@ -129,10 +131,29 @@ def postgresql(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
 
 
 def milvus_lite(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
-    """Exact, in Lite files of their own, which are flushed in the end."""
-    yield _ours(str(embedded_uri("milvus", folder)), corpus, OURS, "flat")
+    """Exact, in Lite files of their own, which are flushed in the end.
+
+    langchain-milvus also with keywords, by Milvus' BM25, as qvec always has them. It then asks both legs at once, in a
+    way that Lite takes, and is compared with a hybrid search.
+    """
+    made: list[QvecVectorStore] = []
+
+    @contextmanager
+    def usual() -> Iterator[Store]:
+        with _ours(str(embedded_uri("milvus", folder)), corpus, OURS, "flat") as store:
+            made.append(store.store)
+            yield store
+
+    @contextmanager
+    def hybrid() -> Iterator[Store]:
+        yield Store(OURS_HYBRID, "", QvecVectorStore(made[0].collection, mode="hybrid"), filled=True)
+
+    yield usual()
+    yield hybrid()
     flat = {"index_type": "FLAT", "metric_type": "COSINE"}
-    yield _langchain_milvus(str(folder / "peer.db"), corpus, flat, "nothing more; exact")
+    yield _langchain_milvus(str(folder / "peer.db"), corpus, flat, "metadata; exact")
+    bm25 = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25"}
+    yield _langchain_milvus(str(folder / "keywords.db"), corpus, [flat, bm25], "metadata, keywords; exact")
 
 
 def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
@@ -163,11 +184,21 @@ def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
 
 
 @contextmanager
-def _langchain_milvus(uri: str, corpus: Corpus, index: dict[str, object], keeps: str) -> Iterator[Store]:
-    from langchain_milvus import Milvus
+def _langchain_milvus(uri: str, corpus: Corpus, index: object, keeps: str) -> Iterator[Store]:
+    """Open a collection of one index, or of two: the vectors' and the keywords'."""
+    from langchain_milvus import BM25BuiltInFunction, Milvus
 
+    with_keywords = isinstance(index, list)
+    more: dict[str, object] = {}
+    if with_keywords:
+        more = {
+            "builtin_function": BM25BuiltInFunction(),
+            "vector_field": ["vector", "sparse"],
+            "search_params": [{"metric_type": "COSINE"}, {"metric_type": "BM25"}],
+        }
+    place = {"uri": uri}
     store = Milvus(
-        corpus.embeddings, connection_args={"uri": uri}, collection_name=_PEER, index_params=index, drop_old=True
+        corpus.embeddings, connection_args=place, collection_name=_PEER, index_params=index, drop_old=True, **more
     )
 
     def finish() -> None:
@@ -179,7 +210,9 @@ def _langchain_milvus(uri: str, corpus: Corpus, index: dict[str, object], keeps:
             store.client.flush(_PEER)
         store.client.query(_PEER, filter="", output_fields=["count(*)"], consistency_level="Strong")
 
-    yield Store("langchain-milvus", keeps, store, OURS, finish=finish)
+    name = f"{_LANGCHAIN_MILVUS}, BM25" if with_keywords else _LANGCHAIN_MILVUS
+    asked = {"ranker_type": "rrf", "ranker_params": {"k": 60}} if with_keywords else {}
+    yield Store(name, keeps, store, OURS, asked_as=OURS_HYBRID if with_keywords else "", options=asked, finish=finish)
     store.client.drop_collection(_PEER)
     store.client.close()
 

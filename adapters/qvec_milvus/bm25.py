@@ -62,6 +62,14 @@ class Postings:
                         self.frequencies[term][row["id"]] = frequencies[term]
 
 
+Read = Callable[[Sequence[str]], Postings]
+"""Reads the postings of some terms."""
+
+
+def _each_time(_name: str, terms: Sequence[str], read: Read) -> Postings:
+    return read(terms)
+
+
 class Keywords:
     """Rank records by BM25, all those that share a word with a query.
 
@@ -69,12 +77,21 @@ class Keywords:
         reader: of the collections.
         totals: of the collections.
         holding: writes the expression that a record may hold one of some terms.
+        held: gives a collection's postings of terms, and has those read that it does not keep.
     """
 
-    def __init__(self, reader: Reader, totals: Totals, holding: Callable[[Sequence[str]], str]) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        totals: Totals,
+        holding: Callable[[Sequence[str]], str],
+        *,
+        held: Callable[[str, Sequence[str], Read], Postings] = _each_time,
+    ) -> None:
         self._reader = reader
         self._totals = totals
         self._holding = holding
+        self._held = held
 
     def ranked(self, name: str, queries: Sequence[str], expression: str, cutter: Cut) -> list[list[tuple[str, float]]]:
         """Rank all records that share a word with a query and that `expression` is true of: best first, ties by id."""
@@ -83,7 +100,7 @@ class Keywords:
         if not terms:
             return [[] for _ in queries]
         documents, tokens = self._totals.of(name)
-        postings = self._postings(name, terms, cutter)
+        postings = self._held(name, terms, lambda some: self._postings(name, some, cutter))
         wanted = self._wanted(name, terms, expression) if expression else postings.lengths.keys()
         weights = {term: idf(documents, len(postings.frequencies.get(term, {}))) for term in terms}
         answers = []

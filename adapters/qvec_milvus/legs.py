@@ -15,12 +15,13 @@ from qvec_milvus.analyzers import cutter
 from qvec_milvus.bm25 import Keywords, Totals
 from qvec_milvus.connection import Connection, KeywordForm
 from qvec_milvus.filters import among
+from qvec_milvus.held import HeldPostings
 from qvec_milvus.keywords import BM25_SCALE, words
 from qvec_milvus.maxscore import RareFirst
 from qvec_milvus.postings import in_words
 from qvec_milvus.reading import Reader
 from qvec_milvus.search import ranked
-from qvec_milvus.totals import ServerTotals
+from qvec_milvus.totals import LiteTotals, ServerTotals
 
 READ_AT_ONCE = 1000
 DEFAULT_EF = 256
@@ -54,8 +55,9 @@ class Legs:
     def __init__(self, connection: Connection, reader: Reader, totals: Totals) -> None:
         self._connection = connection
         self._reader = reader
-        self._keywords = Keywords(reader, totals, in_words)
         self._rare_first = RareFirst(reader, totals) if isinstance(totals, ServerTotals) else None
+        held = {"held": HeldPostings(totals.turn).of} if isinstance(totals, LiteTotals) else {}
+        self._keywords = Keywords(reader, totals, in_words, **held)
 
     def dense(
         self, spec: CollectionSpec, queries: Vectors, depth: int, expression: str, ef: int | None, *, ids_alone: bool

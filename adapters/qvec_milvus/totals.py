@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -83,6 +84,11 @@ class LiteTotals:
         self._open: dict[str, int | None] = {}
         self._written: dict[str, set[str]] = {}
         self._known: dict[str, tuple[int, int]] = {}
+        self._turns: Counter[str] = Counter()
+
+    def turn(self, name: str) -> int:
+        """Tell how often a collection was changed: what was read before is only good for the same number."""
+        return self._turns[name]
 
     def of(self, name: str) -> tuple[int, int]:
         """Return a collection's number of documents and of tokens."""
@@ -122,7 +128,11 @@ class LiteTotals:
             if total is not None:
                 total += tokens - self._tokens_of(name, ids, sources)
             self._open[name] = None
-            yield
+            self._turns[name] += 1
+            try:
+                yield
+            finally:
+                self._turns[name] += 1
             self._open[name] = total
 
     def settle(self, name: str) -> None:
@@ -137,6 +147,7 @@ class LiteTotals:
     def forget(self, name: str) -> None:
         """Forget a collection that is dropped."""
         with self._lock:
+            self._turns[name] += 1
             self._known.pop(name, None)
             self._open.pop(name, None)
             self._written.pop(name, None)
