@@ -58,6 +58,12 @@ def _evaluate() -> None:
     report.evaluate()
 
 
+def _library() -> None:
+    from benchmarks.bundled_model import report
+
+    report.evaluate_library()
+
+
 def _weights() -> None:
     from benchmarks.bundled_model import weighing
 
@@ -84,6 +90,7 @@ STEPS: Mapping[str, Callable[[], None]] = {
     "teach": _teach,
     "train": _train,
     "evaluate": _evaluate,
+    "library": _library,
     "weights": _weights,
     "search": _search,
     "card": _card,
