@@ -120,9 +120,9 @@ def _ten(rows: Iterable[Row]) -> str:
     asked = [row for row in rows if row["kind"] == "ten"]
     good, near = (sum(bool(row[by]) and row[by] <= 3 for row in asked) for by in ("rank", "vectors"))
     lines = [
-        f"Ten queries over the standard library's source as `qvec index` cuts it, written before the answers were seen: "
-        f"a right function among the first three for {good} by hybrid search, for {near} by vectors alone. One of the "
-        f"right ones, `distutils.dir_util.remove_tree`, was not on the list of them that was written beforehand.\n",
+        f"Ten queries over the standard library's source, as `qvec index` cuts it, written before the answers were "
+        f"seen: a right function among the first three for {good} by hybrid search, for {near} by vectors alone. "
+        "One of the right ones, `distutils.dir_util.remove_tree`, was not on the list that was written beforehand.\n",
         "| query | first answer | rank of the first right one | by vectors alone |",
         "|---|---|--:|--:|",
     ]
