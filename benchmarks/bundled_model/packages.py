@@ -33,13 +33,23 @@ _HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
 def fetch() -> None:
-    """Download the listed wheels with pip; those already there are left alone."""
+    """Download the listed wheels with pip, in the versions listed; those already there are left alone."""
     wheels = cache() / "wheels"
     wheels.mkdir(exist_ok=True)
-    have = {path.name.split("-")[0].lower().replace("_", "-") for path in wheels.glob("*.whl")}
-    names = [name for name in listed() if name.lower().replace("_", "-") not in have]
+    missing = [each for each in listed() if each not in _fetched(wheels)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: _download(name, wheels), names))
+        list(pool.map(lambda each: _download(each, wheels), missing))
+    lost = [each for each in missing if each not in _fetched(wheels)]
+    if lost:
+        print(f"not to be had, so not learnt from: {', '.join(lost)}")
+
+
+def _fetched(wheels: Path) -> set[str]:
+    return {_pinned(*path.name.split("-")[:2]) for path in wheels.glob("*.whl")}
+
+
+def _pinned(name: str, version: str) -> str:
+    return f"{re.sub(r'[-_.]+', '-', name).lower()}=={version}"
 
 
 def fetch_teachers() -> None:
@@ -56,11 +66,11 @@ def fetch_teachers() -> None:
 
 
 def listed() -> list[str]:
-    """Name the packages that the model may learn from, before their licences are read."""
-    names: list[str] = []
+    """Name the packages that the model may learn from, before their licences are read, as ``name==version``."""
+    found: list[str] = []
     for source in ("packages_zh.txt", "packages.txt"):
-        names += (ROOM / source).read_text(encoding="utf-8").split()
-    return names
+        found += (ROOM / source).read_text(encoding="utf-8").split()
+    return [_pinned(*each.split("==")) for each in found]
 
 
 def _download(name: str, folder: Path) -> None:
@@ -73,11 +83,12 @@ def _download(name: str, folder: Path) -> None:
 def extract() -> None:
     """Write functions.jsonl.gz (one row a documented function or class) and manifest.jsonl.gz (one row a package)."""
     manifest: list[Row] = []
+    chosen = set(listed())
 
     def rows() -> Iterator[Row]:
         yield from _standard_library()
         for path in sorted((cache() / "wheels").glob("*.whl")):
-            record = _identity(path)
+            record = _identity(path) if _pinned(*path.name.split("-")[:2]) in chosen else None
             if record is None:
                 continue
             manifest.append(record)
