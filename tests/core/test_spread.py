@@ -77,7 +77,9 @@ def test_two_devices_in_one_name_share_the_work_of_a_collection(folder, spread):
         assert collection.index(docs).added == len(docs)
         embedder = collection.embedder
         assert isinstance(embedder, SpreadEmbedder)
-        np.testing.assert_allclose(embedder.encode_document(WORDS), spread.encode_document(WORDS), atol=1e-5)
+        # In the type that the CPU is fastest at, bfloat16 on some.
+        cosines = (embedder.encode_document(WORDS) * spread.encode_document(WORDS)).sum(1)
+        np.testing.assert_allclose(cosines, 1, atol=1e-3)
         embedder.close()
 
 
