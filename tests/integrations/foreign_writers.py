@@ -133,4 +133,6 @@ def write_milvus(uri: str, name: str, documents: Sequence[Document]) -> None:
             enable_dynamic_field=True,
         )
         store.add_texts(**fields(documents))
+        # A server lets others read what was written a moment ago only once it has consumed its log so far.
+        store.client.query(name, filter="", output_fields=["count(*)"], consistency_level="Strong")
         store.client.close()
