@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
@@ -136,20 +137,7 @@ def milvus_lite(folder: Path, corpus: Corpus, _uri: str) -> Iterator[Opened]:
     langchain-milvus also with keywords, by Milvus' BM25, as qvec always has them. It then asks both legs at once, in a
     way that Lite takes, and is compared with a hybrid search.
     """
-    made: list[QvecVectorStore] = []
-
-    @contextmanager
-    def usual() -> Iterator[Store]:
-        with _ours(str(embedded_uri("milvus", folder)), corpus, OURS, "flat") as store:
-            made.append(store.store)
-            yield store
-
-    @contextmanager
-    def hybrid() -> Iterator[Store]:
-        yield Store(OURS_HYBRID, "", QvecVectorStore(made[0].collection, mode="hybrid"), filled=True)
-
-    yield usual()
-    yield hybrid()
+    yield from _ours_twice(str(embedded_uri("milvus", folder)), corpus, OURS_HYBRID, kind="flat", mode="hybrid")
     flat = {"index_type": "FLAT", "metric_type": "COSINE"}
     yield _langchain_milvus(str(folder / "peer.db"), corpus, flat, "metadata; exact")
     bm25 = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25"}
@@ -162,7 +150,7 @@ def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
     Both ask at langchain-milvus' own breadth, ef 10, and at that of qvec.
     """
     like_theirs = f"{OURS}, ef {_LANGCHAIN_MILVUS_EF}"
-    yield from _ours_twice(uri, corpus, like_theirs, _LANGCHAIN_MILVUS_EF)
+    yield from _ours_twice(uri, corpus, like_theirs, ef=_LANGCHAIN_MILVUS_EF)
     params = {"M": HNSW.m, "efConstruction": HNSW.ef_construction}
     index = {"index_type": "HNSW", "metric_type": "COSINE", "params": params}
     made: list[Store] = []
@@ -177,7 +165,7 @@ def milvus_server(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
     @contextmanager
     def broad() -> Iterator[Store]:
         asked = {"param": {"metric_type": "COSINE", "params": {"ef": MILVUS_EF}}}
-        yield Store(f"langchain-milvus, ef {MILVUS_EF}", "", made[0].store, OURS, filled=True, options=asked)
+        yield Store(f"{_LANGCHAIN_MILVUS}, ef {MILVUS_EF}", "", made[0].store, OURS, filled=True, options=asked)
 
     yield narrow()
     yield broad()
@@ -222,7 +210,7 @@ def elasticsearch(_folder: Path, corpus: Corpus, uri: str) -> Iterator[Opened]:
     from langchain_elasticsearch import DenseVectorStrategy, ElasticsearchStore
 
     like_theirs = f"{OURS}, {_LANGCHAIN_ELASTICSEARCH_EF} candidates"
-    yield from _ours_twice(uri, corpus, like_theirs, _LANGCHAIN_ELASTICSEARCH_EF)
+    yield from _ours_twice(uri, corpus, like_theirs, ef=_LANGCHAIN_ELASTICSEARCH_EF)
     made: list[ElasticsearchStore] = []
 
     @contextmanager
@@ -271,19 +259,19 @@ def _ours(uri: str, corpus: Corpus, name: str, kind: IndexKind) -> Iterator[Stor
     store.close()
 
 
-def _ours_twice(uri: str, corpus: Corpus, narrow_name: str, ef: int) -> Iterator[Opened]:
-    """Ask one collection at the default breadth and at `ef`."""
+def _ours_twice(uri: str, corpus: Corpus, other_name: str, *, kind: IndexKind = "hnsw", **how: Any) -> Iterator[Opened]:
+    """Ask one collection as by default, and in another way."""
     made: list[QvecVectorStore] = []
 
     @contextmanager
     def usual() -> Iterator[Store]:
-        with _ours(uri, corpus, OURS, "hnsw") as store:
+        with _ours(uri, corpus, OURS, kind) as store:
             made.append(store.store)
             yield store
 
     @contextmanager
-    def narrow() -> Iterator[Store]:
-        yield Store(narrow_name, "", QvecVectorStore(made[0].collection, ef=ef), filled=True)
+    def other() -> Iterator[Store]:
+        yield Store(other_name, "", QvecVectorStore(made[0].collection, **how), filled=True)
 
     yield usual()
-    yield narrow()
+    yield other()

@@ -12,7 +12,7 @@ from qvec.lexical import query_terms
 from qvec.types import CollectionSpec, Document, Metric, Vectors
 from qvec_milvus import schema
 from qvec_milvus.analyzers import cutter
-from qvec_milvus.bm25 import Keywords, Totals
+from qvec_milvus.bm25 import Keywords
 from qvec_milvus.connection import Connection, KeywordForm
 from qvec_milvus.filters import among
 from qvec_milvus.held import HeldPostings
@@ -52,12 +52,14 @@ class Legs:
         totals: of the collections.
     """
 
-    def __init__(self, connection: Connection, reader: Reader, totals: Totals) -> None:
+    def __init__(self, connection: Connection, reader: Reader, totals: LiteTotals | ServerTotals) -> None:
         self._connection = connection
         self._reader = reader
-        self._rare_first = RareFirst(reader, totals) if isinstance(totals, ServerTotals) else None
-        held = {"held": HeldPostings(totals.turn).of} if isinstance(totals, LiteTotals) else {}
-        self._keywords = Keywords(reader, totals, in_words, **held)
+        self._keywords = (
+            Keywords(reader, totals, in_words, held=HeldPostings(totals.turn).of)
+            if isinstance(totals, LiteTotals)
+            else RareFirst(reader, totals)
+        )
 
     def dense(
         self, spec: CollectionSpec, queries: Vectors, depth: int, expression: str, ef: int | None, *, ids_alone: bool
@@ -100,9 +102,9 @@ class Legs:
         if keywords == "function":
             return [self._by_function(spec, query, depth, expression, ids_alone=ids_alone) for query in queries]
         cut = cutter(spec.analyzer)
-        if self._rare_first is None:
+        if isinstance(self._keywords, Keywords):
             return [Found(each[:depth]) for each in self._keywords.ranked(spec.name, queries, expression, cut)]
-        return [Found(self._rare_first.ranked(spec.name, query, expression, cut, depth)) for query in queries]
+        return [Found(self._keywords.ranked(spec.name, query, expression, cut, depth)) for query in queries]
 
     def documents(self, name: str, ids: Sequence[str]) -> dict[str, Document]:
         """Read documents by id."""

@@ -36,16 +36,20 @@ def fetch() -> None:
     """Download the listed wheels with pip, in the versions listed; those already there are left alone."""
     wheels = cache() / "wheels"
     wheels.mkdir(exist_ok=True)
-    missing = [each for each in listed() if each not in _fetched(wheels)]
+    have = _fetched(wheels)
+    missing = [each for each in listed() if each not in have]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda each: _download(each, wheels), missing))
-    lost = [each for each in missing if each not in _fetched(wheels)]
-    if lost:
-        print(f"not to be had, so not learnt from: {', '.join(lost)}")
+    if lost := set(missing) - _fetched(wheels):
+        print(f"not to be had, so not learnt from: {', '.join(sorted(lost))}")
 
 
 def _fetched(wheels: Path) -> set[str]:
-    return {_pinned(*path.name.split("-")[:2]) for path in wheels.glob("*.whl")}
+    return set(map(_pin_of, wheels.glob("*.whl")))
+
+
+def _pin_of(wheel: Path) -> str:
+    return _pinned(*wheel.name.split("-")[:2])
 
 
 def _pinned(name: str, version: str) -> str:
@@ -88,7 +92,7 @@ def extract() -> None:
     def rows() -> Iterator[Row]:
         yield from _standard_library()
         for path in sorted((cache() / "wheels").glob("*.whl")):
-            record = _identity(path) if _pinned(*path.name.split("-")[:2]) in chosen else None
+            record = _identity(path) if _pin_of(path) in chosen else None
             if record is None:
                 continue
             manifest.append(record)

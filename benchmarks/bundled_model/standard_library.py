@@ -41,17 +41,17 @@ def functions() -> tuple[list[str], list[str]]:
         file = path.relative_to(root)
         if any(part.startswith(_SKIPPED) for part in file.parts):
             continue
-        summary = summary_of(path.read_text(encoding="utf-8", errors="replace"), "python")
+        source = path.read_text(encoding="utf-8", errors="replace")
+        summary = summary_of(source, "python")
         module = _module(file)
-        for name, text in _cut(path):
+        for name, text in _cut(source):
             names.append(f"{module}.{name}")
             texts.append(f"{title_of(file.as_posix(), name, summary)}\n{text}")
     return names, texts
 
 
-def _cut(path: Path) -> Iterator[tuple[str, str]]:
+def _cut(source: str) -> Iterator[tuple[str, str]]:
     try:
-        source = path.read_text(encoding="utf-8")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
@@ -139,8 +139,8 @@ def ten() -> list[Row]:
 def _names(document: Document) -> list[str]:
     """Name what a piece defines as a program would."""
     module = _module(Path(str(document.metadata["path"])))
-    symbols = str(document.metadata["symbol"]).removesuffix(".__init__").replace(".__init__, ", ", ")
-    return [f"{module}.{symbol}" for symbol in symbols.split(", ")] if symbols else [module]
+    symbols = str(document.metadata["symbol"])
+    return [f"{module}.{symbol.removesuffix('.__init__')}" for symbol in symbols.split(", ")] if symbols else [module]
 
 
 def _module(file: Path) -> str:
