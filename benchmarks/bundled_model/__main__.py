@@ -49,7 +49,7 @@ def _train() -> None:
 
     for plan in training.PLANS:
         training.train(replace(plan))
-    exporting.export(training.PLANS[-1], MODEL)
+    exporting.export(training.MEAN_OF, MODEL)
 
 
 def _evaluate() -> None:

@@ -33,11 +33,11 @@ FRAMES = (
     "how do i {}",
 )
 FRAMES_ZH = ("如何{}", "怎么{}", "Python{}", "怎样{}", "用python{}", "{}的方法", "{}函数")
-TASKS = {"en_code": 0.45, "zh_code": 0.2, "zh_en": 0.2, "en_self": 0.15}
+TASKS = {"en_code": 0.37, "zh_code": 0.2, "zh_lines": 0.08, "en_lines": 0.08, "zh_en": 0.14, "en_self": 0.13}
 # With queries rendered in Chinese: the function without its docstring or with it, or the docstring alone.
 RENDERED = {
-    "en_code": 0.2, "zh_code": 0.1, "zh_en": 0.12, "en_self": 0.12, "made_code": 0.22, "made_self": 0.12,
-    "made_en": 0.08,
+    "en_code": 0.14, "zh_code": 0.2, "zh_lines": 0.12, "en_lines": 0.12, "zh_en": 0.08, "en_self": 0.09,
+    "made_code": 0.13, "made_self": 0.07, "made_en": 0.05,
 }  # fmt: skip
 PAIRED = {"en_self": "en_code", "made_self": "made_code", "made_en": "made_code"}
 
@@ -197,7 +197,7 @@ class Sampler:
             query = parts["r"][row][: int(self.random.integers(5, 30))]
         if task == "en_self":
             return self._question(query, self.frames), self._documented(parts, row, query)
-        query = self._question(query, self.frames if task == "en_code" else self.frames_zh)
+        query = self._question(query, self.frames if task in ("en_code", "en_lines") else self.frames_zh)
         return query, self._document(parts, row)
 
     def _question(self, query: Ids, frames: Sequence[tuple[Ids, Ids]]) -> Ids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +30,23 @@ def load_bag(name: str) -> Bag:
 
 
 @torch.no_grad()
-def finished(plan: Plan) -> Bag:
-    """Load what a plan ends with: its last weights, taken back towards those it started from as far as it says."""
-    bag = load_bag(plan.name)
-    if plan.keep:
-        before, after = load_bag(plan.start).state_dict(), bag.state_dict()
-        bag.load_state_dict({name: torch.lerp(rows, before[name], plan.keep) for name, rows in after.items()})
+def finished(plans: Sequence[Plan]) -> Bag:
+    """Load the mean of what plans with one start end with, taken back towards that start as far as they say."""
+    bags = [load_bag(plan.name).state_dict() for plan in plans]
+    mean = {name: torch.stack([bag[name] for bag in bags]).mean(0) for name in bags[0]}
+    bag = load_bag(plans[0].name)
+    if plans[0].keep:
+        before = load_bag(plans[0].start).state_dict()
+        mean = {name: torch.lerp(rows, before[name], plans[0].keep) for name, rows in mean.items()}
+    bag.load_state_dict(mean)
     return bag
 
 
 @torch.no_grad()
-def export(plan: Plan, folder: Path) -> None:
-    """Write weights.safetensors (int8 rows with a scale each), tokenizer.json and config.json."""
+def export(plans: Sequence[Plan], folder: Path) -> None:
+    """Write the plans' mean: weights.safetensors (int8 rows with a scale each), tokenizer.json and config.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    bag = finished(plan)
+    bag = finished(plans)
     stored: dict[str, Tensor] = {}
     for key, tensor in bag.qwen3_state().items():
         if tensor.dim() == 2:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from benchmarks.bundled_model.places import Row, read_rows, shared_data
 
 MIN_CODE = 40
+MIN_LINE = 12
+PARTS_OF_CODE = ("zh_lines", "en_lines")
 _QUOTED = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
 _COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*|#[^\n]*", re.DOTALL)
 _NEITHER = re.compile(r"[\W_]+")
@@ -28,6 +30,13 @@ def code_key(code: str) -> str | None:
     return hashlib.md5(bare.encode()).hexdigest() if len(bare) >= MIN_CODE else None
 
 
+def code_lines(code: str) -> list[str]:
+    """Take code's lines without comments and spacing; those that any program may hold are left out."""
+    lines = _COMMENTS.sub("", _QUOTED.sub("", code)).split("\n")
+    bare = (re.sub(r"\s+", "", line) for line in lines)
+    return [line for line in bare if len(line) >= MIN_LINE]
+
+
 def first_sentence(text: str) -> str:
     """Take a description's first sentence, line breaks within it made spaces."""
     return " ".join(_SENTENCE_END.split(text.strip(), maxsplit=1)[0].split())
@@ -42,10 +51,11 @@ def descriptions(code: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Forbidden:
-    """Remember every evaluation text and piece of code."""
+    """Remember every evaluation text and piece of code, and the pieces' lines."""
 
     texts: frozenset[str]
     codes: frozenset[str]
+    lines: frozenset[str] = frozenset()
 
     def hits(self, row: Row) -> bool:
         """Tell whether a training pair repeats something from an evaluation set."""
@@ -54,13 +64,21 @@ class Forbidden:
         if any(text_key(text) in self.texts for text in texts if text):
             return True
         key = code_key(row["c"]) if row.get("c") else None
-        return key is not None and key in self.codes
+        if key is not None and key in self.codes:
+            return True
+        return row.get("task") in PARTS_OF_CODE and self._holds(row["c"])
+
+    def _holds(self, code: str) -> bool:
+        """Tell whether lines may have been cut out of an evaluation document: each of them stands in some."""
+        lines = code_lines(code)
+        return bool(lines) and all(line in self.lines for line in lines)
 
 
 def load_forbidden() -> Forbidden:
     """Collect the texts and code of every evaluation set under the shared data."""
     texts: set[str] = set()
     codes: set[str] = set()
+    lines: set[str] = set()
     for folder in sorted(shared_data().iterdir()):
         if not (folder / "queries.jsonl.gz").exists():
             continue
@@ -71,10 +89,11 @@ def load_forbidden() -> Forbidden:
                 key = code_key(text)
                 if key:
                     codes.add(key)
+                    lines.update(code_lines(text))
                 texts.update(map(text_key, descriptions(text)))
             if folder.name in ("pyapi_zh", "pyhow_zh"):
                 paragraph = row["text"].partition("\n")[2]
                 texts.update((text_key(paragraph), text_key(first_sentence(paragraph))))
             if folder.name == "pyfaq":
                 texts.add(text_key(row["text"]))
-    return Forbidden(frozenset(texts - {""}), frozenset(codes))
+    return Forbidden(frozenset(texts - {""}), frozenset(codes), frozenset(lines))

@@ -16,12 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.bundled_model.places import ROOM, Row, cache, share, write_rows
+from benchmarks.bundled_model.remarks import remarks
 
 HELD_PACKAGES = 10
 HELD_MODULES = (5, 2)
 MAX_FUNCTIONS = 2600
 MAX_FUNCTIONS_CHINESE = 14_000
 CHINESE_PER_FILE = 30
+MAX_REMARKS = {True: 400, False: 800}
+REMARKS_PER_FILE = 25
 _PERMISSIVE = re.compile(
     r"\b(MIT|BSD|Apache|PSF|Python Software Foundation|ISC|HPND|MIT-0|0BSD|Unlicense|CC0|Zlib)\b", re.IGNORECASE
 )
@@ -38,7 +41,7 @@ def fetch() -> None:
     wheels.mkdir(exist_ok=True)
     have = _fetched(wheels)
     missing = [each for each in listed() if each not in have]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda each: _download(each, wheels), missing))
     if lost := set(missing) - _fetched(wheels):
         print(f"not to be had, so not learnt from: {', '.join(sorted(lost))}")
@@ -85,7 +88,7 @@ def _download(name: str, folder: Path) -> None:
 
 
 def extract() -> None:
-    """Write functions.jsonl.gz (one row a documented function or class) and manifest.jsonl.gz (one row a package)."""
+    """Write functions.jsonl.gz (a row a documented function, class or remarked lines) and manifest.jsonl.gz."""
     manifest: list[Row] = []
     chosen = set(listed())
 
@@ -123,14 +126,19 @@ def _identity(path: Path) -> Row | None:
 
 def _wheel(path: Path, name: str) -> Iterator[Row]:
     english = chinese = 0
+    remarked = {True: 0, False: 0}
     held = share(name, HELD_PACKAGES) == 0
     with zipfile.ZipFile(path) as archive:
         files = sorted(n for n in archive.namelist() if n.endswith(".py") and not _SKIP.search(n))
         # Large packages are cut off by count: shuffled, every part of them has its share.
         for file in sorted(files, key=lambda file: share(file, 1 << 32))[:4000]:
-            here = 0
+            here = said = 0
             for row in _functions(archive.read(file), module=file.removesuffix(".py").replace("/", ".")):
-                if _HAN.search(row["doc"]):
+                if row["kind"] == "Comment":
+                    in_chinese = bool(_HAN.search(row["doc"]))
+                    remarked[in_chinese], said = remarked[in_chinese] + 1, said + 1
+                    kept = remarked[in_chinese] <= MAX_REMARKS[in_chinese] and said <= REMARKS_PER_FILE
+                elif _HAN.search(row["doc"]):
                     chinese, here = chinese + 1, here + 1
                     kept = chinese <= MAX_FUNCTIONS_CHINESE and here <= CHINESE_PER_FILE
                 else:
@@ -173,11 +181,14 @@ def _functions(data: bytes, *, module: str) -> Iterator[Row]:
                 row = _row(child, owner, lines)
                 if row:
                     yield row | {"module": module.removesuffix(".__init__")}
+    for text, code, owner in remarks(lines):
+        yield {"name": owner, "doc": text, "code": code, "kind": "Comment", "module": module.removesuffix(".__init__")}
 
 
 def _row(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, owner: str, lines: list[str]) -> Row | None:
     doc = ast.get_docstring(node)
-    if not doc or len(doc) < 8 or node.body is None:
+    # Two Chinese characters say as much as eight letters.
+    if not doc or len(doc) + 3 * len(_HAN.findall(doc)) < 8 or node.body is None:
         return None
     if sum(c.isascii() or bool(_HAN.match(c)) for c in doc) < 0.9 * len(doc) or doc.startswith((">>>", ":param", "@")):
         return None

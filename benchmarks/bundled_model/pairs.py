@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator
 
 from benchmarks.bundled_model.forbidden import Forbidden, code_key, first_sentence, load_forbidden, text_key
 from benchmarks.bundled_model.places import Row, cache, read_rows, shared_data, write_rows
+from benchmarks.bundled_model.remarks import without_chinese
 
 SAME_TEXT = 3
 HELD_EACH = 300
+LEAST_WORDS = 3
 _HAN = re.compile(r"[\u4e00-\u9fff]")
+_WORDS = re.compile(r"[A-Za-z]{2,}")
 _NOISE = re.compile(r"`{1,2}|:\w+:|\*\*|[|_]{2,}|<[^>]{1,20}>")
 ALIGNED = ("pairs_pydocs_enzh", "pairs_django_enzh", "pairs_mddocs_enzh", "pairs_jupyter_enzh", "pairs_tldr_enzh")
 
@@ -73,8 +76,12 @@ def _function_pairs(row: Row) -> Iterator[Row]:
     header = f"{row['module']}.{row['name']}"
     common = {"c": row["code"], "h": header, "r": rest, "g": row["module"], "doc": row["doc"]}
     if _HAN.search(summary):
-        if len(_HAN.findall(summary)) >= 2 and len(summary) <= 200:
-            yield {"task": "zh_code", "q": summary, **common}
+        bare = without_chinese(row["code"])
+        if len(_HAN.findall(summary)) >= 2 and len(summary) <= 200 and len(_WORDS.findall(bare)) >= LEAST_WORDS:
+            task = "zh_lines" if row["kind"] == "Comment" else "zh_code"
+            yield {"task": task, "q": summary, **common, "c": bare, "r": without_chinese(rest)}
+    elif row["kind"] == "Comment":
+        yield {"task": "en_lines", "q": summary, **common}
     elif 2 <= len(summary.split()) <= 60:
         yield {"task": "en_code", "q": summary, **common}
 
@@ -93,7 +100,7 @@ def _held(forbidden: Forbidden) -> Iterator[Row]:
     for row in read_rows(cache() / "functions.jsonl.gz"):
         summary = _clean(first_sentence(row["doc"]))
         key = code_key(row["code"])
-        if not row["held"] or row["source"] == "stdlib" or row["kind"] == "ClassDef" or key is None:
+        if not row["held"] or row["source"] == "stdlib" or row["kind"] in ("ClassDef", "Comment") or key is None:
             continue
         if _HAN.search(row["doc"]) or not 4 <= len(summary.split()) <= 40 or key in forbidden.codes:
             continue

@@ -162,7 +162,7 @@ def embed_tokens() -> None:
     np.save(cache() / "teacher_tokens.npy", e5().embed(texts, budget=2048))
 
 
-def embed_texts(*, each: int = 60_000, seed: int = 5) -> None:
+def embed_texts(*, each: int = 16_000, seed: int = 5) -> None:
     """Write teacher_texts.npz: queries of each task with e5's and, where they are English, MiniLM's vectors."""
     chance = np.random.default_rng(seed)
     rows: dict[str, list[str]] = {}

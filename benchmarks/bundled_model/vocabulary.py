@@ -56,11 +56,11 @@ def _texts() -> Iterator[str]:
     """Give Chinese its full weight and code a sample, so that neither crowds the other out of the vocabulary."""
     chance = random.Random(SEED)
     for row in read_rows(cache() / "pairs.jsonl.gz"):
-        if row["task"] == "en_code":
+        if row["task"] in ("en_code", "en_lines"):
             yield row["q"]
             if chance.random() < 0.2:
                 yield row["c"][:800]
-        elif row["task"] == "zh_code":
+        elif row["task"] in ("zh_code", "zh_lines"):
             yield row["q"]
             yield row["c"][:200]
         else:

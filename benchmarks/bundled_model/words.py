@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from benchmarks.bundled_model.lexicon import EMPTY_CHINESE, EMPTY_ENGLISH, chinese_words, english_words, learn
-from benchmarks.bundled_model.places import REPO, cache, read_rows
+from benchmarks.bundled_model.lexicon import EMPTY_CHINESE, EMPTY_ENGLISH, both_languages, learn
+from benchmarks.bundled_model.places import REPO
 from qvec.lexical import tokens
 
 WORDS = REPO / "qvec" / "zh_en.tsv"
@@ -17,10 +17,8 @@ _ASKING = frozenset(["how", "what", "why", "do", "does", "did", "please"])
 
 
 def build() -> None:
-    """Write a line for each Chinese word of the aligned texts that has a meaning, or has none but must be cut off."""
-    aligned = [row for row in read_rows(cache() / "pairs.jsonl.gz") if row["task"] == "zh_en"]
-    pairs = ((chinese_words(row["q"]), _meant(english_words(row["d"]))) for row in aligned)
-    lexicon = learn(pairs)
+    """Write a line for each Chinese word with a meaning, or with none that must be cut off all the same."""
+    lexicon = learn((chinese, _meant(english)) for english, chinese in both_languages())
     lines = {word: " ".join(readings(found)) for word, found in lexicon.items()}
     lines |= dict.fromkeys(EMPTY_CHINESE, "")
     WORDS.write_text("".join(f"{word}\t{lines[word]}\n" for word in sorted(lines)), encoding="utf-8")

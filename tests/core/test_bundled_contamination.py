@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bundled_model import places
-from benchmarks.bundled_model.forbidden import Forbidden, code_key, load_forbidden, text_key
+from benchmarks.bundled_model.forbidden import Forbidden, code_key, code_lines, load_forbidden, text_key
 from benchmarks.bundled_model.pairs import admitted, aligned
 
 SETS = (
@@ -89,6 +89,17 @@ def test_the_pairs_of_the_last_training_hold_nothing_that_is_asked_for(evaluatio
     if not path.exists():
         pytest.skip("the model was not trained on this machine: python -m benchmarks.bundled_model fetch pairs")
     check(places.read_rows(path), evaluation)
+
+
+def test_lines_cut_out_of_an_evaluation_document_are_seen(forbidden):
+    code = "rows = list(csv.reader(file))\nwriter.writerows(sorted(rows))"
+    document = f"def f(file, writer):\n    {code}\n    return 1"
+    known = Forbidden(frozenset(), frozenset(), frozenset(code_lines(document)))
+    said = {"task": "en_lines", "q": "sort the rows", "c": code.replace("\n", "  # by name\n")}
+    assert known.hits(said)
+    assert not known.hits(said | {"c": code + "\nwriter.writerow(['the end of it'])"})
+    assert not known.hits(said | {"task": "en_code"})
+    assert len(forbidden.lines) > 100_000
 
 
 @pytest.mark.parametrize(
