@@ -1,9 +1,9 @@
 """English words for a Chinese query, for the keyword leg: code is named in English, whatever its reader speaks.
 
-The words come from texts that exist in both languages (documentation, mostly), by ``python -m benchmarks.bundled_model
-words``; the bundled model's card names them and their licences. Of what was learnt there the likeliest two readings of
-a word are kept. They go behind the query, so that every database cuts and weighs them as if they had been typed, and a
-text that has the Chinese words loses nothing.
+The words come from texts that exist in both languages (documentation, mostly) and from the names of functions with
+Chinese docstrings, by ``python -m benchmarks.bundled_model words``; the bundled model's card names them and their
+licences. Of what was learnt there the likeliest two readings of a word are kept. They go behind the query, so that
+every database cuts and weighs them as if they had been typed, and a text that has the Chinese words loses nothing.
 """
 
 from __future__ import annotations
