@@ -11,6 +11,7 @@ import sysconfig
 import tempfile
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,8 @@ HELD_MODULES = (5, 2)
 MAX_FUNCTIONS = 2600
 MAX_FUNCTIONS_CHINESE = 14_000
 CHINESE_PER_FILE = 30
-MAX_REMARKS = {True: 400, False: 800}
+MAX_REMARKS = 800
+MAX_REMARKS_CHINESE = 400
 REMARKS_PER_FILE = 25
 _PERMISSIVE = re.compile(
     r"\b(MIT|BSD|Apache|PSF|Python Software Foundation|ISC|HPND|MIT-0|0BSD|Unlicense|CC0|Zlib)\b", re.IGNORECASE
@@ -126,7 +128,7 @@ def _identity(path: Path) -> Row | None:
 
 def _wheel(path: Path, name: str) -> Iterator[Row]:
     english = chinese = 0
-    remarked = {True: 0, False: 0}
+    remarked: Counter[bool] = Counter()
     held = share(name, HELD_PACKAGES) == 0
     with zipfile.ZipFile(path) as archive:
         files = sorted(n for n in archive.namelist() if n.endswith(".py") and not _SKIP.search(n))
@@ -137,7 +139,8 @@ def _wheel(path: Path, name: str) -> Iterator[Row]:
                 if row["kind"] == "Comment":
                     in_chinese = bool(_HAN.search(row["doc"]))
                     remarked[in_chinese], said = remarked[in_chinese] + 1, said + 1
-                    kept = remarked[in_chinese] <= MAX_REMARKS[in_chinese] and said <= REMARKS_PER_FILE
+                    most = MAX_REMARKS_CHINESE if in_chinese else MAX_REMARKS
+                    kept = remarked[in_chinese] <= most and said <= REMARKS_PER_FILE
                 elif _HAN.search(row["doc"]):
                     chinese, here = chinese + 1, here + 1
                     kept = chinese <= MAX_FUNCTIONS_CHINESE and here <= CHINESE_PER_FILE
