@@ -65,7 +65,7 @@ def evaluation(forbidden):
         texts.update(folded(row["text"]) for row in rows(places.shared_data() / name / "queries.jsonl.gz"))
         for row in rows(places.shared_data() / name / "corpus.jsonl.gz"):
             codes.add(bare(row.get("text_nodoc") or row["text"]))
-    return texts - {""}, codes
+    return texts - {""}, codes - {bare("")}  # nothing is left of code that is all comment or string
 
 
 def check(pairs, evaluation):
