@@ -32,14 +32,14 @@ def load_bag(name: str) -> Bag:
 @torch.no_grad()
 def finished(plans: Sequence[Plan]) -> Bag:
     """Load the mean of what plans with one start end with, taken back towards that start as far as they say."""
-    bags = [load_bag(plan.name).state_dict() for plan in plans]
-    mean = {name: torch.stack([bag[name] for bag in bags]).mean(0) for name in bags[0]}
-    bag = load_bag(plans[0].name)
+    bags = [load_bag(plan.name) for plan in plans]
+    ends = [bag.state_dict() for bag in bags]
+    mean = {name: torch.stack([end[name] for end in ends]).mean(0) for name in ends[0]}
     if plans[0].keep:
         before = load_bag(plans[0].start).state_dict()
         mean = {name: torch.lerp(rows, before[name], plans[0].keep) for name, rows in mean.items()}
-    bag.load_state_dict(mean)
-    return bag
+    bags[0].load_state_dict(mean)
+    return bags[0]
 
 
 @torch.no_grad()
