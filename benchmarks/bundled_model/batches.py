@@ -153,7 +153,7 @@ class Sampler:
         queries = [np.concatenate([self._any_prompt(), q[:MAX_QUERY], END]) for q, _ in pairs]
         documents = [np.concatenate([d[: self.longest], END]) for _, d in pairs]
         same = _same([q.tobytes() for q, _ in pairs]) | _same([d.tobytes() for d in documents])
-        return Batch(task, *_flat(queries), *_flat(documents), same, rows)
+        return Batch(task, *flat(queries), *flat(documents), same, rows)
 
     def know(self, task: str, queries: NDArray[np.float32]) -> None:
         """Take the model's vectors of a task's queries, from which batches of look-alikes are drawn from now on."""
@@ -240,6 +240,7 @@ def _same(keys: Sequence[bytes]) -> torch.Tensor:
     return equal.fill_diagonal_(False)
 
 
-def _flat(lists: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
+def flat(lists: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay token lists end to end; with their lengths."""
     ids = torch.from_numpy(np.concatenate(lists).astype(np.int64))
     return ids, torch.tensor([len(ids) for ids in lists])

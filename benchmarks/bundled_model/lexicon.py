@@ -107,7 +107,7 @@ def learn(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Lexicon:
         word, meaning = names[kind // len(right)], meanings[kind % len(right)]
         if word and meaning not in EMPTY_CHINESE:
             lexicon[word].append((meaning, float(probability)))
-    return {word: sorted(found, key=lambda each: -each[1])[:4] for word, found in lexicon.items()}
+    return {word: sorted(found, key=lambda each: (-each[1], each[0]))[:4] for word, found in lexicon.items()}
 
 
 def render(text: str, lexicon: Lexicon, chance: Random) -> str | None:
@@ -153,7 +153,7 @@ def stem(word: str) -> str:
 
 def _numbered(texts: Iterable[Sequence[str]]) -> dict[str, int]:
     """Number the words of at least two texts, after the empty word, which stands for those without a counterpart."""
-    counts = Counter(itertools.chain.from_iterable(map(set, texts)))
+    counts = Counter(itertools.chain.from_iterable(map(dict.fromkeys, texts)))
     return {word: i for i, word in enumerate(["", *(word for word, count in counts.items() if count >= 2)])}
 
 

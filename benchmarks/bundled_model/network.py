@@ -23,9 +23,9 @@ EPS = 1e-6
 class Shape:
     """Say how large the model is."""
 
-    vocabulary: int = 32_000
-    width: int = 256
-    heads: int = 8
+    vocabulary: int = 28_000
+    width: int = 384
+    heads: int = 12
     head_width: int = 32
     inner: int = 512
 

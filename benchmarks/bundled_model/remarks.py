@@ -18,31 +18,15 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _NO_ENGLISH = re.compile(r"[=(){}\[\]<>;|\\@$%^~*#]|https?:|copyright|license|\b(xxx|hack)\b", re.IGNORECASE)
-# An English comment is an intent when it starts as a summary does, not when it explains or excuses.
+# An English comment that begins with one of these explains or excuses; the others mostly say what is done.
 _BEGINNINGS = """
-accept acquire add adjust align allocate allow analyze append apply approximate assert assign attach authenticate
-average backup batch begin bind bootstrap broadcast build cache calculate call cancel cast center change check
-choose clamp classify clean clear click clone close cluster collapse collect combine compare compile compress
-compute concat concatenate configure connect construct convert copy count create crop cut decode decompress decrypt
-deduplicate define delete deserialize detect determine disable discard discover dispatch display divide do download
-draw drop dump duplicate edit embed emit enable encode encrypt ensure enter enumerate erase escape estimate evaluate
-exclude execute exit expand explode export extend extract fetch fill filter find fit fix flatten flip flush force
-format forward free freeze gather generate get give grab group guess handle hash hide identify ignore implement
-import include increment infer initialize inject insert install instantiate interpolate invert invoke iterate join
-keep kill launch limit link list listen load lock log look lookup loop lower make manage map mark mask match
-measure merge migrate mock modify monitor mount move multiply normalize notify obtain open order override overwrite
-pack pad paint parse partition pass patch permute pick ping plot pop populate post prepare prepend preserve print
-process produce project prompt propagate provide prune publish pull purge push put query queue quote raise randomize
-read rebuild receive record recover redirect reduce refresh register reject release reload remove rename render
-reorder repeat replace report request require resample reset reshape resize resolve restart restore restrict resume
-retrieve retry return reuse reverse revert rewrite rotate round run sample save scale scan schedule search seek
-select send separate serialize set setup shift show shuffle shut simplify simulate skip sleep slice solve sort
-split squash stack start stop store stream strip subscribe substitute subtract sum swap switch sync synchronize tag
-take terminate test throw toggle tokenize trace track train transform translate transpose traverse trigger trim
-truncate try turn unescape unlock unpack unregister unwrap unzip update upgrade upload use validate verify visit
-wait walk warn watch wrap write yield zip
+a all already also always an and another any are as at be because but by can can't cannot could default did do does
+doesn't don't each else every example examples first fix for from hence here however i if in is isn't it its just
+last may maybe me might more most must nb never next no none not note now of on one only or otherwise other perhaps
+probably same second see shall should since so some still such that the there these they third this those three thus to
+true two unless usage was we were what when where which while who why will with without won't would you false
 """
-_VERBS = frozenset(_BEGINNINGS.split())
+_NO_INTENTS = frozenset(_BEGINNINGS.split())
 _CHINESE_COMMENT = re.compile(r"#[^\n\"']*[\u4e00-\u9fff][^\n]*")
 _CHINESE = re.compile(r"[\u4e00-\u9fff][\u4e00-\u9fff，。、：；！？（）“”]*")
 
@@ -70,7 +54,8 @@ def remarks(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
             at += 1
         text = _NUMBER.sub("", comment.group(2).strip())
         code = _below(lines, at, len(indent))
-        if at - first <= 3 and _is_remark(text) and len(re.sub(r"\W+", "", code)) >= 20:
+        told = len(re.sub(r"\W+", "", code)) >= 20 and not code.lstrip().startswith(("'", '"'))
+        if at - first <= 3 and _is_remark(text) and told:
             yield text, code, owner
 
 
@@ -80,8 +65,9 @@ def _is_remark(text: str) -> bool:
     if _HAN.search(text):
         return len(_HAN.findall(text)) >= 3 and len(text) <= LONGEST
     words = text.split()
-    begins = 3 <= len(words) <= MOST_WORDS and words[0].lower() in _VERBS
-    return begins and text.isascii() and sum(map(str.isalpha, text)) > 0.75 * len(text) and not _NO_ENGLISH.search(text)
+    if not 3 <= len(words) <= MOST_WORDS or words[0].lower().strip(".,:'") in _NO_INTENTS:
+        return False
+    return text.isascii() and sum(map(str.isalpha, text)) > 0.75 * len(text) and not _NO_ENGLISH.search(text)
 
 
 def _below(lines: Sequence[str], at: int, indent: int) -> str:

@@ -9,7 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from benchmarks.bundled_model.places import cache, read_rows
 
-SIZE = 32_000
+SIZE = 28_000
 END = "<|endoftext|>"
 SEED = 1
 # Boundaries inside identifiers: readCsv -> read Csv, HTTPServer -> HTTP Server.

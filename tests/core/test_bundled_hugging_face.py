@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qvec.embedders.bundled import BundledEmbedder, write_hugging_face
+from qvec.embedders.bundled import DIMS, BundledEmbedder, write_hugging_face
 
 pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("transformers", reason="needs transformers")
@@ -25,7 +25,7 @@ def pair(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("exported")
     write_hugging_face(folder)
-    return BundledEmbedder(), TransformerEmbedder(str(folder), device="cpu", dtype="float32")
+    return BundledEmbedder(dim=DIMS[-1]), TransformerEmbedder(str(folder), device="cpu", dtype="float32")
 
 
 def test_documents_have_equal_vectors(pair):

@@ -46,6 +46,12 @@ def test_a_summary_with_too_few_known_words_is_not_rendered(lexicon, english):
     assert render(english, lexicon, Random(1)) is None
 
 
+def test_words_that_are_equally_likely_stand_in_one_order_whatever_the_process():
+    pairs = [(["sort"], ["排序", "整理"]), (["sort"], ["整理", "排序"])]
+    assert learn(pairs * 2) == learn(pairs[::-1] * 2)
+    assert [word for word, _ in learn(pairs * 2)["sort"]] == ["排序", "整理"]
+
+
 def test_the_same_seed_renders_the_same(lexicon):
     texts = ["Read files and write tables", "Write every table into the file"]
     first, second = ([render(text, lexicon, chance) for text in texts] for chance in (Random(5), Random(5)))

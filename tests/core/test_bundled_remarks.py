@@ -11,6 +11,8 @@ from benchmarks.bundled_model.remarks import remarks, without_chinese
 ENGLISH = [
     ("# Read all rows of the file", True),
     ("# the file is read here", False),
+    ("# Don't read the file twice", False),
+    ("# Rows of the file", True),
     ("# Read rows = table[3] again", False),
     ("# Check that the license is there", False),
     ("# Close it", False),
@@ -48,6 +50,7 @@ def test_a_comment_stands_for_the_lines_below_it_without_its_number():
         "# 读取文件\nx = 1",
         "# 这一行是说明\n# 第二行也是说明\n# 第三行还是说明\n# 第四行\nvalue = compute_everything(first, second)",
         "    # 缩进结束了以后\nvalue = compute_everything(first, second)",
+        "# 帮助文本\n'Reads every row of the file named on the command line'",
     ],
 )
 def test_rulers_notes_remarks_on_state_long_texts_and_trifles_are_no_remarks(lines):
@@ -55,7 +58,7 @@ def test_rulers_notes_remarks_on_state_long_texts_and_trifles_are_no_remarks(lin
 
 
 @pytest.mark.parametrize(("comment", "told"), ENGLISH)
-def test_an_english_comment_counts_when_it_begins_as_a_summary_does(comment, told):
+def test_an_english_comment_counts_when_it_does_not_begin_as_an_explanation_does(comment, told):
     assert bool(list(remarks([comment, "value = compute_everything(first, second)"]))) is told
 
 
