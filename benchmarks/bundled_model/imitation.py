@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,8 +13,8 @@ from torch.nn import functional as F
 from benchmarks.bundled_model.batches import END, MAX_QUERY, Ids, Sampler, flat
 from benchmarks.bundled_model.network import Bag
 from benchmarks.bundled_model.places import cache
+from qvec.embedders.bundled import DIMS
 
-WIDTHS = (32, 64, 128, 256, 384)
 TEMPERATURE = 0.05
 NEIGHBOURS = 8
 
@@ -32,7 +31,7 @@ class Likeness:
         self.ids = [np.array(e.ids[:MAX_QUERY], np.uint16) for e in encoded]
         self.random = np.random.default_rng(seed)
 
-    def draw(self, size: int) -> tuple[list[NDArray[np.uint16]], Tensor]:
+    def draw(self, size: int) -> tuple[list[Ids], Tensor]:
         """Draw texts with their nearest fellows, since texts drawn at random are all equally far from one another.
 
         Returns:
@@ -50,11 +49,11 @@ def imitate(queries: Tensor, documents: Tensor, likeness: Tensor) -> Tensor:
     itself = torch.eye(len(likeness), dtype=torch.bool, device=likeness.device)
     goal = F.softmax((likeness / TEMPERATURE).masked_fill(itself, -1e4), dim=-1)
     total = queries.new_zeros(())
-    for width in WIDTHS:
+    for width in DIMS:
         q, d = F.normalize(queries[:, :width], dim=-1), F.normalize(documents[:, :width], dim=-1)
         scores = (q @ d.T / TEMPERATURE).masked_fill(itself, -1e4)
         total = total + F.kl_div(F.log_softmax(scores, dim=-1), goal, reduction="batchmean")
-    return total / len(WIDTHS)
+    return total / len(DIMS)
 
 
 def imitation(bag: Bag, teacher: Likeness, sampler: Sampler, size: int) -> Tensor:

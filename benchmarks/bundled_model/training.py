@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.bundled_model.batches import END, MAX_DOCUMENT, MAX_QUERY, RENDERED, TASKS, Sampler
-from benchmarks.bundled_model.imitation import TEMPERATURE, WIDTHS, Likeness, embed, imitation
+from benchmarks.bundled_model.imitation import TEMPERATURE, Likeness, embed, imitation
 from benchmarks.bundled_model.network import Bag, Shape
 from benchmarks.bundled_model.places import cache
 from benchmarks.bundled_model.teachers import principal
+from qvec.embedders.bundled import DIMS
 
 SAVE_EVERY = 200
 
@@ -78,11 +79,11 @@ def contrast(queries: Tensor, documents: Tensor, same: Tensor) -> Tensor:
     """Score InfoNCE in both directions at every width; other copies of a text are no negatives."""
     total = queries.new_zeros(())
     target = torch.arange(len(queries), device=queries.device)
-    for width in WIDTHS:
+    for width in DIMS:
         q, d = F.normalize(queries[:, :width], dim=-1), F.normalize(documents[:, :width], dim=-1)
         scores = (q @ d.T / TEMPERATURE).masked_fill(same, -1e4)
         total = total + F.cross_entropy(scores, target) + 0.5 * F.cross_entropy(scores.T, target)
-    return total / (1.5 * len(WIDTHS))
+    return total / (1.5 * len(DIMS))
 
 
 def fresh(plan: Plan) -> Bag:
