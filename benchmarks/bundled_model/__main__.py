@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from benchmarks.bundled_model.places import MODEL
 
@@ -48,7 +47,7 @@ def _train() -> None:
     from benchmarks.bundled_model import exporting, training
 
     for plan in training.PLANS:
-        training.train(replace(plan))
+        training.train(plan)
     exporting.export(training.MEAN_OF, MODEL)
 
 

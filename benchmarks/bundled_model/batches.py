@@ -17,9 +17,6 @@ Ids = NDArray[np.uint16]
 END = np.zeros(1, np.uint16)
 DEFAULT_TASK = "code_search"
 OTHER_TASKS = 0.15
-POOL = 60_000
-ALIKE = 8
-TOO_ALIKE = 0.93
 MAX_QUERY = 48
 MAX_DOCUMENT = 300
 # Web questions wrap the same words in these; a summary in a docstring never has them.
@@ -33,11 +30,10 @@ FRAMES = (
     "how do i {}",
 )
 FRAMES_ZH = ("如何{}", "怎么{}", "Python{}", "怎样{}", "用python{}", "{}的方法", "{}函数")
-TASKS = {"en_code": 0.37, "zh_code": 0.2, "zh_lines": 0.08, "en_lines": 0.08, "zh_en": 0.14, "en_self": 0.13}
-# With queries rendered in Chinese: the function without its docstring or with it, or the docstring alone.
-RENDERED = {
-    "en_code": 0.14, "zh_code": 0.2, "zh_lines": 0.12, "en_lines": 0.12, "zh_en": 0.08, "en_self": 0.09,
-    "made_code": 0.13, "made_self": 0.07, "made_en": 0.05,
+# Three tasks have queries rendered in Chinese: the function without its docstring or with it, or the docstring alone.
+TASKS = {
+    "en_code": 0.28, "zh_code": 0.17, "zh_lines": 0.09, "en_lines": 0.1, "zh_en": 0.08, "en_self": 0.11,
+    "made_code": 0.09, "made_self": 0.05, "made_en": 0.03,
 }  # fmt: skip
 PAIRED = {"en_self": "en_code", "made_self": "made_code", "made_en": "made_code"}
 
@@ -67,7 +63,6 @@ class Batch:
     documents: torch.Tensor
     document_lengths: torch.Tensor
     same: torch.Tensor
-    rows: NDArray[np.int64]
 
 
 def tokenise() -> None:
@@ -112,14 +107,9 @@ class Sampler:
         *,
         seed: int,
         size: int,
-        hard: float = 0.0,
-        tasks: Mapping[str, float] = TASKS,
         longest: int = MAX_DOCUMENT,
     ) -> None:
         self.longest = longest
-        self.vectors: dict[str, NDArray[np.float32]] = {}
-        self.tasks = tasks
-        self.hard = hard
         self.parts: dict[str, dict[str, Ragged]] = torch.load(cache() / "tokens.pt", weights_only=False)
         self.random = np.random.default_rng(seed)
         self.size = size
@@ -146,34 +136,17 @@ class Sampler:
     def draw(self, task: str | None = None) -> Batch:
         """Draw the next batch; half of the code batches hold neighbours from one file, each other's hard negatives."""
         if task is None:
-            shares = np.array(list(self.tasks.values()))
-            task = str(self.random.choice(list(self.tasks), p=shares / shares.sum()))
+            shares = np.array(list(TASKS.values()))
+            task = str(self.random.choice(list(TASKS), p=shares / shares.sum()))
         rows = self._rows(PAIRED.get(task, task))
         pairs = [self._pair(task, int(row)) for row in rows]
         queries = [np.concatenate([self._any_prompt(), q[:MAX_QUERY], END]) for q, _ in pairs]
         documents = [np.concatenate([d[: self.longest], END]) for _, d in pairs]
         same = _same([q.tobytes() for q, _ in pairs]) | _same([d.tobytes() for d in documents])
-        return Batch(task, *flat(queries), *flat(documents), same, rows)
-
-    def know(self, task: str, queries: NDArray[np.float32]) -> None:
-        """Take the model's vectors of a task's queries, from which batches of look-alikes are drawn from now on."""
-        self.vectors[task] = queries
-
-    def _alike(self, task: str) -> NDArray[np.int64]:
-        """Draw seeds with the queries most like them, but for those so alike that they may ask for the same thing."""
-        vectors = self.vectors[task]
-        pool = self.random.choice(len(vectors), min(len(vectors), POOL), replace=False)
-        seeds = pool[: self.size // ALIKE]
-        likeness = vectors[seeds] @ vectors[pool].T
-        likeness[likeness > TOO_ALIKE] = -1
-        near = np.argpartition(-likeness, ALIKE - 2, axis=1)[:, : ALIKE - 1]
-        rows = np.concatenate([seeds[:, None], pool[near]], axis=1).reshape(-1)
-        return rows[: self.size].astype(np.int64)
+        return Batch(task, *flat(queries), *flat(documents), same)
 
     def _rows(self, task: str) -> NDArray[np.int64]:
         count = len(self.parts[task]["q"])
-        if task in self.vectors and self.random.random() < self.hard:
-            return self._alike(task)
         if task in ("en_code", "zh_code", "made_code") and self.random.random() < 0.5:
             starts = self.random.integers(0, count - 4, self.size // 4)
             return (starts[:, None] + np.arange(4)).reshape(-1)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from benchmarks.bundled_model.network import Shape
 from benchmarks.bundled_model.places import MODEL, RESULTS, Row, cache, read_rows
-from benchmarks.bundled_model.training import MEAN_OF, PLANS
+from benchmarks.bundled_model.training import MEAN_OF, PLANS, SLOPES
 
 SHARED_SOURCES = (
     ("pairs_pydocs_enzh", "Python documentation and its Chinese translation", "PSF-2.0 / CC0"),
@@ -25,7 +26,7 @@ SHARED_SOURCES = (
 
 
 _CHOSEN = """\
-The shape, the steps, the tasks' shares and how much of "bag" to keep were chosen by looking at cosqa, zh_pydoc,
+The shape, the steps, the tasks' shares and the slopes were chosen by looking at cosqa, zh_pydoc,
 pyhow_zh, mbpp_zh, lancet_go, hutool_zh, odex and held_packages, the lexical weights by all sets of the table and some
 of prose: those choices, though not the weights, have seen the evaluation sets.
 """
@@ -87,7 +88,9 @@ def _what(config: Mapping[str, object]) -> str:
 {shape}
 Widths 256 (the default), 128, 64 and 32 by cutting and normalising again. Queries go behind
 `Instruct: {{task}}\\nQuery:`, documents bare. Weights are int8 rows with a factor each. With one layer and a constant
-last token the model is a learned weighting of tokens: it knows words and parts of words, not their order.
+last token the model is a learned weighting of tokens, which in most heads falls with the distance from a text's
+beginning: each token before it takes {_listed(Shape().slopes)} off its score, by rotary positions. So it knows
+words, parts of words and whether they stand first, hardly more of their order.
 `qvec.embedders.bundled.write_hugging_face(folder)` writes it as an ordinary Hugging Face folder with equal vectors.
 For more quality at the price of a download and torch: `--model Qwen/Qwen3-Embedding-0.6B`.
 """
@@ -178,10 +181,14 @@ def _sources(packages: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _listed(slopes: Sequence[float]) -> str:
+    return ", ".join(f"{slope:g}" for slope in slopes)
+
+
 def _training() -> str:
     lines = [
         f"`make train-bundled`. Plans, in order: {'; '.join(str(plan) for plan in PLANS)}. The mean of the last "
-        f"{len(MEAN_OF)}, with {MEAN_OF[0].keep} of where they began, is what ships.\n"
+        f"{len(MEAN_OF)} is what ships; while training, the slopes were {_listed(SLOPES)}.\n"
     ]
     lines.append(_CHOSEN)
     lines += ["| plan | step | seconds | losses |", "|---|--:|--:|---|"]
@@ -196,7 +203,9 @@ def _training() -> str:
 
 def _limits() -> str:
     return """\
-- Word order is lost: "convert A to B" and "convert B to A" are one text.
+- Word order is all but lost: "convert A to B" and "convert B to A" are nearly one text.
+- What a text begins with counts most, as a function's name does: what stands only near the end of a long one is hardly
+  found by vectors. Cut long texts, and put a heading before each, as `qvec index` does with code.
 - It was trained on Python first, and on some Java, Go and PHP; on Chinese and English. Queries in other languages find
   little beyond shared words: the table's ja, ru, es, de, fr, ko and pt rows say how little, and hybrid search leans on
   keywords there.

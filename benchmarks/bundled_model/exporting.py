@@ -31,13 +31,10 @@ def load_bag(name: str) -> Bag:
 
 @torch.no_grad()
 def finished(plans: Sequence[Plan]) -> Bag:
-    """Load the mean of what plans with one start end with, taken back towards that start as far as they say."""
+    """Load the mean of what plans with one start end with."""
     bags = [load_bag(plan.name) for plan in plans]
     ends = [bag.state_dict() for bag in bags]
     mean = {name: torch.stack([end[name] for end in ends]).mean(0) for name in ends[0]}
-    if plans[0].keep:
-        before = load_bag(plans[0].start).state_dict()
-        mean = {name: torch.lerp(rows, before[name], plans[0].keep) for name, rows in mean.items()}
     bags[0].load_state_dict(mean)
     return bags[0]
 
@@ -53,17 +50,13 @@ def export(plans: Sequence[Plan], folder: Path) -> None:
             stored[key], stored[f"{key}.scale"] = quantise(tensor.numpy())
         else:
             stored[key] = tensor.numpy()
-    rounded = torch.from_numpy(stored["embed_tokens.weight"].astype(np.float32))
-    rounded *= torch.from_numpy(stored["embed_tokens.weight.scale"])[:, None]
-    for part, key in (("q", "q_proj"), ("k", "k_proj")):
-        whole = f"layers.0.self_attn.{key}.weight"
-        values = torch.from_numpy(stored[whole].astype(np.float32) * stored[f"{whole}.scale"][:, None])
-        getattr(bag, part).copy_(bag.gathered(values))
-    bag.embed.copy_(rounded)
-    scores = bag.scores(rms(rounded, bag.input_norm))
     scale = stored["embed_tokens.weight.scale"]
+    rounded = torch.from_numpy(stored["embed_tokens.weight"].astype(np.float32) * scale[:, None])
+    keys = stored["layers.0.self_attn.k_proj.weight"] * stored["layers.0.self_attn.k_proj.weight.scale"][:, None]
+    scores = bag.scores_by(torch.from_numpy(keys), rms(rounded, bag.input_norm))
     stored["token_weights"] = torch.exp(scores).numpy()
     stored["token_scales"] = scale * torch.rsqrt(rounded.pow(2).mean(-1) + EPS).numpy()
+    stored["head_slopes"] = bag.shape.of_heads.numpy()
     write_tensors(folder / "weights.safetensors", stored)
     tokenizer = Tokenizer.from_file(str(cache() / "tokenizer.json"))
     (folder / "tokenizer.json").write_text(

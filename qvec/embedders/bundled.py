@@ -2,9 +2,10 @@
 
 It has the architecture of Qwen3 with one layer and last-token pooling. Behind every text stands the same end mark, so
 the one attention query is a constant and the layer is a weighted mean of token vectors: each token's weights are worked
-out when the model is made, and a text costs one gather and two small matrix products a head. `write_hugging_face` gives
-the same model as an ordinary folder; ``qvec/embedders/bundled_model/README.md`` says what it was trained on and how
-well it does. For more quality, move to Qwen3-Embedding: ``--model Qwen/Qwen3-Embedding-0.6B``.
+out when the model is made, and a text costs one gather and two small matrix products a head. In most heads a weight
+also falls with the token's place, so that a text's beginning counts most. `write_hugging_face` gives the same model as
+an ordinary folder; ``qvec/embedders/bundled_model/README.md`` says what it was trained on and how well it does. For
+more quality, move to Qwen3-Embedding: ``--model Qwen/Qwen3-Embedding-0.6B``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +43,8 @@ _BATCH = 256
 # One gather of token rows stays within a few megabytes however long the text is.
 _PIECE = 2048
 _SHARE = 64
+# Below this, products of weights become subnormal numbers, which are slow.
+_NOTHING = 1e-30
 _LAYER = "layers.0."
 
 
@@ -162,12 +165,14 @@ class Weights:
         tokens: int8 ``(vocabulary, width)``, the embedding rows up to a factor each.
         weights: float32 ``(vocabulary, heads)``, what a token weighs in each head's mean.
         scaled: float32 ``(vocabulary, heads)``, the same times the factor that gives the row a mean square of one.
+        falls: float32 ``(max_tokens, heads)``, what is left of a weight at each place of a text.
         end: float32 ``(width,)``, the end mark's embedding, to which the layer adds.
     """
 
     tokens: NDArray[np.int8]
     weights: Vectors
     scaled: Vectors
+    falls: Vectors
     end: NDArray[np.float32]
     values: NDArray[np.float32]
     output: NDArray[np.float32]
@@ -193,20 +198,14 @@ class Weights:
         return np.ascontiguousarray(cut / np.linalg.norm(cut, axis=1, keepdims=True), dtype=np.float32)
 
     def _mean(self, ids: NDArray[np.intp]) -> Vectors:
-        if len(ids) <= _PIECE:
-            total = self.scaled[ids].T @ self.tokens[ids].astype(np.float32)
-        else:
-            total = sum(
-                (self.scaled[piece].T @ self.tokens[piece].astype(np.float32) for piece in _pieces(ids)),
-                start=np.zeros((self.weights.shape[1], self.tokens.shape[1]), np.float32),
-            )
-        mean: Vectors = total / self.weights[ids].sum(0)[:, None]
-        return mean
-
-
-def _pieces(ids: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(ids), _PIECE):
-        yield ids[start : start + _PIECE]
+        total = np.zeros((self.weights.shape[1], self.tokens.shape[1]), np.float32)
+        weight = np.zeros(self.weights.shape[1], np.float32)
+        for start in range(0, len(ids), _PIECE):
+            piece = ids[start : start + _PIECE]
+            falls = self.falls[start : start + _PIECE][: len(piece)]
+            total += (self.scaled[piece] * falls).T @ self.tokens[piece].astype(np.float32)
+            weight += np.einsum("th,th->h", self.weights[piece], falls)
+        return np.asarray(total / weight[:, None])
 
 
 def _rms(x: Vectors) -> Vectors:
@@ -228,6 +227,7 @@ def _load_weights(folder: Path, config: dict[str, Any]) -> Weights:
         tokens=stored["embed_tokens.weight"],
         weights=stored["token_weights"],
         scaled=stored["token_weights"] * stored["token_scales"][:, None],
+        falls=_falls(stored["head_slopes"], int(config["max_position_embeddings"])),
         end=stored["embed_tokens.weight"][0].astype(np.float32) * stored["embed_tokens.weight.scale"][0],
         values=np.ascontiguousarray(values.reshape(width, heads, head_width).transpose(1, 0, 2)),
         output=matrix(f"{_LAYER}self_attn.o_proj.weight"),
@@ -237,6 +237,13 @@ def _load_weights(folder: Path, config: dict[str, Any]) -> Weights:
         inner_norm=stored[f"{_LAYER}post_attention_layernorm.weight"],
         norm=stored["norm.weight"],
     )
+
+
+def _falls(slopes: Vectors, places: int) -> Vectors:
+    """Work out what is left of a weight at each place of a text; numbers too small to count are put to zero."""
+    left = np.exp(-np.arange(places, dtype=np.float32)[:, None] * slopes)
+    left[left < _NOTHING] = 0
+    return np.asarray(left, np.float32)
 
 
 def _whole(stored: dict[str, Tensor], name: str) -> NDArray[np.float32]:
@@ -287,7 +294,7 @@ def write_hugging_face(folder: str | os.PathLike[str], *, source: str | os.PathL
     weights = place / "weights.safetensors"
     _check_digest(weights, str(config["weights_sha256"]))
     stored = read_tensors(weights)
-    names = [name for name in stored if not name.startswith("token_") and not name.endswith(".scale")]
+    names = [name for name in stored if not name.startswith(("token_", "head_")) and not name.endswith(".scale")]
     target.mkdir(parents=True, exist_ok=True)
     (target / "1_Pooling").mkdir(exist_ok=True)
     tensors = {name: _whole(stored, name) for name in names}

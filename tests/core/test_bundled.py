@@ -136,6 +136,14 @@ def test_batched_equals_single_and_threads_change_nothing(model):
             np.testing.assert_allclose(again, batched, atol=1e-5)
 
 
+def test_what_a_text_begins_with_counts_most(model):
+    query = model.encode_query(["send an email"])
+    filler = "    total = sum(width * height for width, height in boxes)\n" * 8
+    texts = ["def send_email():\n" + filler, filler + "def send_email():\n"]
+    first, last = (model.encode_document(texts) @ query.T)[:, 0]
+    assert first > last + 0.1
+
+
 def test_a_query_is_not_embedded_like_a_document_and_heeds_its_instruction(model):
     document, query = model.encode_document(["sort a list"]), model.encode_query(["sort a list"])
     other = model.encode_query(["sort a list"], instruction="translation")

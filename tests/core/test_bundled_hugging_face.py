@@ -15,6 +15,7 @@ TEXTS = [
     "def readCsv(path):\n    return open(path)",
     "мир и война",
     "open file " * 2000,
+    "\n".join(f"row_{at} = read(table, {at})" for at in range(700)),
     "ｗｉｄｅ",
 ]
 
