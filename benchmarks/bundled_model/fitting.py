@@ -22,7 +22,7 @@ from qvec.lexical_weight import SCORES, QueryKind, query_kind
 Numbers: TypeAlias = NDArray[np.float64]
 Hits: TypeAlias = Sequence[tuple[int, float]]
 
-KINDS = (QueryKind.CHINESE, QueryKind.ENGLISH)
+KINDS = (QueryKind.CHINESE, QueryKind.ENGLISH, QueryKind.EUROPEAN)
 NAMES = ("base", "lead", "points", "drop")
 FIRST = {"base": (-4.0, 1.5), "lead": (0.0, 4.0), "points": (0.0, 0.1), "drop": (0.0, 8.0)}
 GRID = np.exp(np.linspace(np.log(0.0003), np.log(0.3), 25))
@@ -72,8 +72,8 @@ def search_weights() -> None:
         found = fit(seen, NAMES)
         print(f"{kind} rank={SCORES[kind].rank}", dict(zip(NAMES, found.round(3).tolist(), strict=True)))
         _tell("the sets it was fitted to", seen, gains(seen, found))
-        unseen = [part for part in parts if not part.seen]
-        _tell("sets it never saw", unseen, gains(unseen, found))
+        if unseen := [part for part in parts if not part.seen]:
+            _tell("sets it never saw", unseen, gains(unseen, found))
         now = np.array([getattr(SCORES[kind], name) for name in NAMES])
         _tell("the numbers in use, on all", parts, gains(parts, now))
         _tell("fitted to one half, on the other", seen, _halves(seen, NAMES))

@@ -29,13 +29,19 @@ WIDE = [0.7 - 0.003 * at for at in range(100)]
         ("ファイルを読む", QueryKind.OTHER),
         ("파일 읽기", QueryKind.OTHER),
         ("прочитать файл", QueryKind.OTHER),
-        ("écrire un fichier", QueryKind.OTHER),
+        ("écrire un fichier", QueryKind.EUROPEAN),
+        ("Liste alle Dateien auf", QueryKind.EUROPEAN),
+        ("Lista todas las reglas", QueryKind.EUROPEAN),
+        ("mostra os arquivos de `read_csv`", QueryKind.EUROPEAN),
+        ("créer fichier", QueryKind.OTHER),
+        ("run du on the NAS, then su", QueryKind.ENGLISH),
+        ("open http://www.example.com/la/de", QueryKind.NAMED),
         ("", QueryKind.OTHER),
         ("404", QueryKind.OTHER),
         ("😀", QueryKind.OTHER),
     ],
 )
-def test_a_query_is_sorted_by_its_script_and_identifiers(query, kind):
+def test_a_query_is_sorted_by_its_script_its_function_words_and_identifiers(query, kind):
     assert query_kind(query) is kind
 
 
