@@ -54,7 +54,7 @@ EVIDENCE: dict[QueryKind, Evidence] = {
     QueryKind.NAMED: _ENGLISH,
 }
 # For the sum of similarity and BM25 as they are, in similarity a point of BM25.
-_CHINESE_SCORES = Evidence(base=-3.56, lead=4.28, points=0.107, drop=8.23, least=0.0003, most=0.3)
+_CHINESE_SCORES = Evidence(base=-3.7, lead=4.28, points=0.107, drop=8.23, least=0.0003, most=0.3)
 _ENGLISH_SCORES = Evidence(base=-5.83, lead=10.2, points=0.19, drop=19.1, rank=40, least=0.0003, most=0.3)
 # The model knows some words of the languages next to English: fitted to tldr's German, Spanish, French and Portuguese.
 _EUROPEAN_SCORES = Evidence(base=-4.0, lead=5.0, rank=10, least=0.0003, most=0.3)

@@ -145,7 +145,7 @@ pyhow_zh was written for this project by its authors and is a smoke test, not a 
 
 The keyword leg's weight (`qvec.lexical_weight`) was fitted to these weights' answers over the sets above, and some of
 prose. `benchmarks/results/weights-*.jsonl` has what it reaches on samples of up to 600 queries a set, and in
-collections of 25 documents cut from them: .0165 nDCG@10 above the better leg on average over 45 sets and at most .0103
+collections of 25 documents cut from them: .0177 nDCG@10 above the better leg on average over 45 sets and at most .0091
 below it on any, where ranks (`fusion="rrf"`) are .007 above.
 `quality-*.jsonl` has the databases' figures.
 """
