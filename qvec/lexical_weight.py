@@ -45,8 +45,8 @@ class QueryKind(StrEnum):
     OTHER = "other"
 
 
-_CHINESE = Evidence(base=2.4, lead=1.44, points=2.24, drop=36.9)
-_ENGLISH = Evidence(base=7.6, lead=16.9, drop=58.5)
+_CHINESE = Evidence(base=-0.72, lead=21.5, points=0.7, drop=41.5)
+_ENGLISH = Evidence(base=4.8, lead=19.9, points=0.78, drop=51.4)
 EVIDENCE: dict[QueryKind, Evidence] = {
     QueryKind.CHINESE: _CHINESE,
     QueryKind.MIXED: _CHINESE,
